@@ -1,0 +1,10 @@
+/** How long a server may take to answer HELLO and MNT while a route is tried, in milliseconds. */
+export const ROUTE_TRY_TIMEOUT_MS = 5_000;
+/** First pause before a lost connection is tried again, in milliseconds; doubles up to RECONNECT_PAUSE_MAX_MS. */
+export const RECONNECT_PAUSE_MIN_MS = 50;
+/** Longest pause between tries, in milliseconds: a returned server is found this soon. */
+export const RECONNECT_PAUSE_MAX_MS = 2_000;
+/** While a worse route is in use, better ones are tried again this often, in milliseconds. */
+export const ROUTE_RECHECK_MS = 15_000;
+/** Pause before a call answered NFS3ERR_JUKEBOX is sent again, in milliseconds (RFC 1813 leaves it to the client). */
+export const JUKEBOX_PAUSE_MS = 1_000;

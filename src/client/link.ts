@@ -1,0 +1,273 @@
+/** The lasting tie to a server: sessions come and go beneath it, calls are sent again until they are answered. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { NFS_PROGRAM, type NFS_PROCEDURES } from '../nfs3/nfs.ts';
+import { NFSSTAT3 } from '../nfs3/status.ts';
+import { freshXid } from '../rpc/caller.ts';
+import type { opaque_auth } from '../rpc/auth.ts';
+import { RpcError } from '../rpc/error.ts';
+import type { ArgsOf, ResultOf } from '../rpc/program.ts';
+import {
+  JUKEBOX_PAUSE_MS,
+  RECONNECT_PAUSE_MAX_MS,
+  RECONNECT_PAUSE_MIN_MS,
+  ROUTE_RECHECK_MS,
+} from './limits.ts';
+import type { GrantOutcome, Session } from './session.ts';
+
+/** Retry rules under NFS's own names: nfs(5). */
+export interface RetryOptions {
+  /** True (default): wait for the server as long as it takes. False ("soft"): fail after the retransmissions. */
+  readonly hard: boolean;
+  /** How long a transmission may stay unanswered before the connection counts as dead, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Retransmissions before a soft mount gives up. */
+  readonly retransmissions: number;
+}
+
+/** Who waits for a call. */
+export interface Waiter {
+  readonly credential: opaque_auth;
+  /** Read only where waiting may be long, so that it can be made on demand. */
+  readonly signal: AbortSignal;
+}
+
+export interface LinkEvents {
+  readonly onLost: (reason: RpcError) => void;
+  readonly onRestored: (session: Session) => void;
+  /** A try failed; called for each, with the pause before the next. */
+  readonly onTryFailed: (error: Error, pauseMs: number) => void;
+}
+
+/** Opens a session over the best route that works now. `better` limits it to routes better than the one in use. */
+export type SessionOpener = (better?: Session) => Promise<Session | undefined>;
+
+/** Every procedure name of NFS. */
+export type NfsProcedure = keyof typeof NFS_PROCEDURES & string;
+
+export class ServerLink {
+  readonly #open: SessionOpener;
+  readonly #options: RetryOptions;
+  readonly #events: LinkEvents;
+  readonly #callCounts = new Map<NfsProcedure | 'GRANT', number>();
+  #session: Session;
+  #ready: Promise<Session> | undefined;
+  #recheck: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** @param first a session that is open already: a mount is not made before one works */
+  constructor(first: Session, open: SessionOpener, options: RetryOptions, events: LinkEvents) {
+    this.#open = open;
+    this.#options = options;
+    this.#events = events;
+    this.#session = first;
+    this.#watch(first);
+  }
+
+  /** The session in use, or the last one while the link is down. */
+  get session(): Session {
+    return this.#session;
+  }
+
+  get isConnected(): boolean {
+    return this.#session.closed === undefined;
+  }
+
+  /** Calls made so far, by procedure. */
+  get callCounts(): ReadonlyMap<string, number> {
+    return this.#callCounts;
+  }
+
+  /** Ends the link and its session. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#recheck);
+    this.#session.close();
+  }
+
+  /**
+   * Calls an NFS procedure, over as many sessions as it takes; the xid stays the same when a call is sent again.
+   *
+   * @throws RpcError TIMED_OUT on a soft mount, ABORTED when the waiter gave up, or what the server answered
+   */
+  nfs<K extends NfsProcedure>(
+    name: K,
+    args: ArgsOf<(typeof NFS_PROCEDURES)[K]>,
+    waiter: Waiter,
+  ): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> {
+    this.#count(name);
+    const once = async (xid: number): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> =>
+      this.#persist(waiter, (session) =>
+        session.call(NFS_PROGRAM, name, args, {
+          credential: waiter.credential,
+          xid,
+          timeoutMs: this.#options.timeoutMs,
+        }),
+      );
+    const untilReady = async (): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> => {
+      for (;;) {
+        const result = await once(freshXid());
+        const status = (result as { status?: number } | undefined)?.status;
+        if (status !== NFSSTAT3.NFS3ERR_JUKEBOX) return result;
+        await delay(JUKEBOX_PAUSE_MS, undefined, { signal: waiter.signal }).catch((error: unknown) => {
+          throw new RpcError('ABORTED', `${name} was given up`, { cause: error });
+        });
+      }
+    };
+    return untilReady();
+  }
+
+  /** Asks the near session for a grant; undefined where the session in use has none to give. */
+  async grant(
+    handle: Uint8Array,
+    waiter: Waiter,
+  ): Promise<{ readonly session: Session; readonly outcome: GrantOutcome } | undefined> {
+    if (this.isConnected && !this.#session.canGrant) return undefined;
+    this.#count('GRANT');
+    return this.#persist(waiter, async (session) => {
+      if (!session.canGrant) return undefined;
+      const outcome = await session.grant(handle, {
+        credential: waiter.credential,
+        timeoutMs: this.#options.timeoutMs,
+      });
+      return { session, outcome };
+    });
+  }
+
+  #count(name: NfsProcedure | 'GRANT'): void {
+    this.#callCounts.set(name, (this.#callCounts.get(name) ?? 0) + 1);
+  }
+
+  async #persist<T>(waiter: Waiter, call: (session: Session) => Promise<T>): Promise<T> {
+    for (let transmissions = 1; ; transmissions += 1) {
+      const session = this.isConnected ? this.#session : await this.#restored(waiter);
+      try {
+        return await call(session);
+      } catch (error) {
+        if (!(error instanceof RpcError)) throw error;
+        if (error.code === 'TIMED_OUT') session.close(new RpcError('CONNECTION_LOST', error.message));
+        else if (error.code !== 'CONNECTION_LOST' && error.code !== 'BAD_RECORD') throw error;
+        if (this.#closed) throw error;
+        if (!this.#options.hard && transmissions > this.#options.retransmissions) {
+          throw new RpcError('TIMED_OUT', `the server did not answer ${transmissions} transmissions`, {
+            cause: error,
+          });
+        }
+      }
+    }
+  }
+
+  /** Waits for the next session: for ever on a hard mount, until the waiter gives up or a soft mount's time is over. */
+  #restored(waiter: Waiter): Promise<Session> {
+    const ready = this.#ready;
+    if (ready === undefined) return Promise.resolve(this.#session);
+    const { signal } = waiter;
+    return new Promise((resolve, reject) => {
+      const { hard, timeoutMs, retransmissions } = this.#options;
+      let timer: NodeJS.Timeout | undefined;
+      const settle = (finish: () => void): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+        finish();
+      };
+      const onAbort = (): void => {
+        settle(() => {
+          reject(new RpcError('ABORTED', 'given up while the server was away'));
+        });
+      };
+      if (!hard) {
+        timer = setTimeout(
+          () => {
+            settle(() => {
+              reject(new RpcError('TIMED_OUT', 'the server is away'));
+            });
+          },
+          timeoutMs * (retransmissions + 1),
+        );
+      }
+      if (signal.aborted) {
+        onAbort();
+        return;
+      }
+      signal.addEventListener('abort', onAbort, { once: true });
+      ready.then(
+        (session) => {
+          settle(() => {
+            resolve(session);
+          });
+        },
+        (error: unknown) => {
+          settle(() => {
+            reject(error as Error);
+          });
+        },
+      );
+    });
+  }
+
+  #watch(session: Session): void {
+    session.onClose((reason) => {
+      if (this.#closed || session !== this.#session) return;
+      this.#events.onLost(reason);
+      this.#ready = this.#reconnect();
+      this.#ready.catch(() => undefined);
+    });
+    this.#scheduleRecheck();
+  }
+
+  async #reconnect(): Promise<Session> {
+    for (let pauseMs = RECONNECT_PAUSE_MIN_MS; ; pauseMs = Math.min(pauseMs * 2, RECONNECT_PAUSE_MAX_MS)) {
+      if (this.#closed) throw new RpcError('CONNECTION_LOST', 'the mount is ending');
+      try {
+        const session = await this.#open();
+        if (session !== undefined) {
+          this.#adopt(session);
+          this.#events.onRestored(session);
+          return session;
+        }
+      } catch (error) {
+        this.#events.onTryFailed(error as Error, pauseMs);
+      }
+      await delay(pauseMs, undefined, { ref: false });
+    }
+  }
+
+  #adopt(session: Session): void {
+    this.#session = session;
+    this.#ready = undefined;
+    this.#watch(session);
+  }
+
+  /** A mount that had to take a worse route goes back to a better one when that works again. */
+  #scheduleRecheck(): void {
+    clearTimeout(this.#recheck);
+    if (this.#session.route === 'near' || this.#closed) return;
+    this.#recheck = setTimeout(() => {
+      void this.#tryBetter();
+    }, ROUTE_RECHECK_MS);
+    this.#recheck.unref();
+  }
+
+  async #tryBetter(): Promise<void> {
+    const current = this.#session;
+    if (current.closed !== undefined) return;
+    try {
+      const better = await this.#open(current);
+      if (
+        better !== undefined &&
+        this.#session === current &&
+        current.closed === undefined &&
+        !this.#closed
+      ) {
+        this.#adopt(better);
+        this.#events.onRestored(better);
+        // Calls under way on the old session are answered there or sent again on the new one.
+        current.close(new RpcError('CONNECTION_LOST', 'a better route was found'));
+        return;
+      }
+      better?.close();
+    } catch {
+      // The reasons are kept by the opener; the route in use goes on.
+    }
+    this.#scheduleRecheck();
+  }
+}

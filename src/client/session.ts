@@ -1,0 +1,314 @@
+/** One proven connection to one server over one route. */
+import { randomBytes } from 'node:crypto';
+import { closeSync } from 'node:fs';
+import { GuestChannel } from '../fgdp/channel.ts';
+import { FGDP_VERSION, GRANTS_UNREAD_MAX, RELEASE_GRANTS_MAX } from '../fgdp/limits.ts';
+import {
+  FEATURE_DESCRIPTORS,
+  FGDP_PROGRAM,
+  GRANT_STAT,
+  HELLO_STAT,
+  NONCE_BYTES,
+  TOKEN_BYTES,
+  type HELLOres,
+  type page_handle,
+} from '../fgdp/program.ts';
+import { verifyProof } from '../fgdp/proof.ts';
+import { MOUNT_PROGRAM } from '../nfs3/mount.ts';
+import { MNT3_OK, MOUNTSTAT3, NFS3_OK, mountStatusName, type nfs3error } from '../nfs3/status.ts';
+import type { fattr3 } from '../nfs3/types.ts';
+import { NO_AUTH, type opaque_auth } from '../rpc/auth.ts';
+import type { CallOptions } from '../rpc/caller.ts';
+import { RpcConnection } from '../rpc/connection.ts';
+import { RpcError } from '../rpc/error.ts';
+import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
+import { connect } from '../transport/connect.ts';
+import { formatEndpoint, type Endpoint } from '../transport/endpoint.ts';
+import { ROUTE_TRY_TIMEOUT_MS } from './limits.ts';
+
+export type RouteKind = 'near' | 'backplane' | 'network';
+
+/** Where a session goes, and what must be proven about the other end. */
+export interface SessionTarget {
+  readonly route: RouteKind;
+  readonly endpoint: Endpoint;
+  /** TCP port of the MOUNT program where it is not the endpoint's own. */
+  readonly mountPort?: number | undefined;
+  readonly exportPath: string;
+  /** Who must answer; undefined for a server named by its address, of which nothing is known. */
+  readonly server?: { readonly id: string; readonly name: string; readonly publicKey: string } | undefined;
+  /** This kernel's boot id: a near server must name the same. */
+  readonly bootId: string;
+  /** Credential of the MNT call; default AUTH_NONE. */
+  readonly credential?: opaque_auth;
+}
+
+/** A route cannot be used; the message is the reason, for people. */
+export class RouteError extends Error {
+  override readonly name = 'RouteError';
+}
+
+export type GrantOutcome =
+  | {
+      readonly kind: 'granted';
+      readonly grantId: bigint;
+      /** The exported file, read-only; whoever took the grant closes it. */
+      readonly descriptor: number;
+      readonly handle: page_handle;
+      readonly attributes: fattr3;
+    }
+  | { readonly kind: 'wire'; readonly reason: string; readonly attributes: fattr3 }
+  | { readonly kind: 'failed'; readonly status: nfs3error };
+
+interface FgdpPeer {
+  readonly serverName: string;
+  readonly serverId: string;
+  readonly features: number;
+  readonly channel: GuestChannel | undefined;
+}
+
+/**
+ * Connects, lets the server prove itself, and asks for the export's root.
+ *
+ * @throws RouteError saying why this route cannot be used
+ */
+export async function openSession(target: SessionTarget): Promise<Session> {
+  const name = formatEndpoint(target.endpoint);
+  const channel = target.endpoint.kind === 'unix' ? openChannel(target.endpoint.path) : undefined;
+  let connection: RpcConnection | undefined;
+  try {
+    connection = new RpcConnection(await connect(target.endpoint, ROUTE_TRY_TIMEOUT_MS));
+    const peer = await sayHello(connection, target, channel);
+    const rootHandle = await mountExport(connection, target);
+    return new Session(target, connection, peer, rootHandle);
+  } catch (error) {
+    channel?.close();
+    connection?.close();
+    if (error instanceof RouteError) throw error;
+    if (error instanceof RpcError) throw new RouteError(explain(name, error), { cause: error });
+    throw error;
+  }
+}
+
+function explain(name: string, error: RpcError): string {
+  if (error.cause instanceof Error && 'code' in error.cause) {
+    if (error.cause.code === 'ECONNREFUSED') return `nobody listens at ${name}`;
+    if (error.cause.code === 'EACCES') return `this user may not connect to ${name}`;
+  }
+  return error.message;
+}
+
+function openChannel(socketPath: string): GuestChannel | undefined {
+  try {
+    return GuestChannel.connect(socketPath, randomBytes(TOKEN_BYTES));
+  } catch {
+    // Without a channel there are no grants; whether that rules the route out is for HELLO to say.
+    return undefined;
+  }
+}
+
+async function sayHello(
+  connection: RpcConnection,
+  target: SessionTarget,
+  channel: GuestChannel | undefined,
+): Promise<FgdpPeer | undefined> {
+  const name = formatEndpoint(target.endpoint);
+  const nonce = randomBytes(NONCE_BYTES);
+  const token = channel?.token ?? new Uint8Array(0);
+  let hello: HELLOres;
+  try {
+    hello = await connection.call(
+      FGDP_PROGRAM,
+      'HELLO',
+      { version: FGDP_VERSION, features: FEATURE_DESCRIPTORS, nonce, channel_token: token },
+      { timeoutMs: ROUTE_TRY_TIMEOUT_MS },
+    );
+  } catch (error) {
+    if (!(error instanceof RpcError) || (error.code !== 'PROG_UNAVAIL' && error.code !== 'PROG_MISMATCH'))
+      throw error;
+    if (target.server !== undefined) {
+      throw new RouteError(
+        `the server at ${name} cannot prove to be ${target.server.name}: it does not speak FGDP`,
+      );
+    }
+    channel?.close();
+    return undefined;
+  }
+  if (hello.status !== HELLO_STAT.HELLO_OK) {
+    throw new RouteError(
+      `the server at ${name} speaks FGDP versions ${hello.low} to ${hello.high}, not ${FGDP_VERSION}`,
+    );
+  }
+  const serverId = Buffer.from(hello.server_id).toString('hex');
+  if (target.server !== undefined) {
+    const { server } = target;
+    if (serverId !== server.id) {
+      throw new RouteError(`the server at ${name} is another one than ${server.name} (id ${serverId})`);
+    }
+    const proof = { nonce, server_id: hello.server_id, boot_id: hello.boot_id, channel_token: token };
+    if (!verifyProof(Buffer.from(server.publicKey, 'base64'), proof, hello.signature)) {
+      throw new RouteError(`the server at ${name} claims to be ${server.name} and does not hold its key`);
+    }
+  }
+  const bootId = Buffer.from(hello.boot_id).toString();
+  if (target.route === 'near') {
+    if (bootId !== target.bootId)
+      throw new RouteError(`the server at ${name} runs on another kernel (boot id ${bootId})`);
+    if (channel !== undefined && !channel.isProven()) {
+      throw new RouteError(
+        `the server at ${name} sent no descriptor: it is not proven to run on this kernel`,
+      );
+    }
+    if (channel === undefined)
+      throw new RouteError(`the server at ${name} has no descriptor channel beside its socket`);
+  }
+  return {
+    serverName: Buffer.from(hello.server_name).toString(),
+    serverId,
+    features: hello.features,
+    channel: target.route === 'near' ? channel : undefined,
+  };
+}
+
+async function mountExport(connection: RpcConnection, target: SessionTarget): Promise<Uint8Array> {
+  const { endpoint, mountPort, exportPath } = target;
+  const apart = endpoint.kind === 'tcp' && mountPort !== undefined && mountPort !== endpoint.port;
+  const mountConnection = apart
+    ? new RpcConnection(await connect({ ...endpoint, port: mountPort }, ROUTE_TRY_TIMEOUT_MS))
+    : connection;
+  try {
+    const reply = await mountConnection.call(MOUNT_PROGRAM, 'MNT', Buffer.from(exportPath), {
+      credential: target.credential ?? NO_AUTH,
+      timeoutMs: ROUTE_TRY_TIMEOUT_MS,
+    });
+    if (reply.status === MNT3_OK) return Uint8Array.from(reply.fhandle);
+    const name = formatEndpoint(endpoint);
+    if (reply.status === MOUNTSTAT3.MNT3ERR_NOENT)
+      throw new RouteError(`the server at ${name} has no export ${exportPath}`);
+    if (reply.status === MOUNTSTAT3.MNT3ERR_ACCES) {
+      throw new RouteError(`the server at ${name} does not let this client mount ${exportPath}`);
+    }
+    throw new RouteError(
+      `the server at ${name} refused to mount ${exportPath}: ${mountStatusName(reply.status)}`,
+    );
+  } finally {
+    if (apart) mountConnection.close();
+  }
+}
+
+export class Session {
+  readonly route: RouteKind;
+  readonly endpoint: Endpoint;
+  /** Handle of the export's root. */
+  readonly rootHandle: Uint8Array;
+  /** The server's own name, where it speaks FGDP. */
+  readonly serverName: string | undefined;
+  readonly #connection: RpcConnection;
+  readonly #peer: FgdpPeer | undefined;
+  readonly #released: bigint[] = [];
+  #grantsInFlight = 0;
+  readonly #grantQueue: (() => void)[] = [];
+
+  constructor(
+    target: SessionTarget,
+    connection: RpcConnection,
+    peer: FgdpPeer | undefined,
+    rootHandle: Uint8Array,
+  ) {
+    this.route = target.route;
+    this.endpoint = target.endpoint;
+    this.rootHandle = rootHandle;
+    this.serverName = peer?.serverName;
+    this.#connection = connection;
+    this.#peer = peer;
+    connection.onClose(() => peer?.channel?.close());
+  }
+
+  /**
+   * The level of a near session: `grants` where descriptors can be had, `records` where NFS records merely skip the
+   * network; other routes have `nfs3` or, with a Nearmount server, `nfs3+fgdp`.
+   */
+  get level(): 'grants' | 'records' | 'nfs3' | 'nfs3+fgdp' {
+    if (this.canGrant) return 'grants';
+    if (this.route === 'near') return 'records';
+    return this.#peer === undefined ? 'nfs3' : 'nfs3+fgdp';
+  }
+
+  get canGrant(): boolean {
+    return this.#peer?.channel !== undefined && (this.#peer.features & FEATURE_DESCRIPTORS) !== 0;
+  }
+
+  get closed(): RpcError | undefined {
+    return this.#connection.closed;
+  }
+
+  get callsInFlight(): number {
+    return this.#connection.inFlight;
+  }
+
+  onClose(listener: (error: RpcError) => void): void {
+    this.#connection.onClose(listener);
+  }
+
+  close(reason?: RpcError): void {
+    this.#connection.close(reason);
+  }
+
+  call<P extends Procedures, K extends keyof P & string>(
+    program: Program<P>,
+    name: K,
+    args: ArgsOf<P[K]>,
+    options?: CallOptions,
+  ): Promise<ResultOf<P[K]>> {
+    return this.#connection.call(program, name, args, options);
+  }
+
+  /**
+   * Asks for the file behind `handle`. At most GRANTS_UNREAD_MAX are under way, so that the channel's buffer always
+   * holds what was sent. Once sent, the call is not given up: its descriptor would have no owner.
+   */
+  async grant(handle: Uint8Array, options: CallOptions): Promise<GrantOutcome> {
+    if (this.#grantsInFlight >= GRANTS_UNREAD_MAX) {
+      await new Promise<void>((resolve) => this.#grantQueue.push(resolve));
+    }
+    this.#grantsInFlight += 1;
+    try {
+      const reply = await this.#connection.call(FGDP_PROGRAM, 'GRANT', { file: { data: handle } }, options);
+      if (reply.status !== NFS3_OK) return { kind: 'failed', status: reply.status };
+      const attributes = reply.file_attributes;
+      if (reply.body.grant === GRANT_STAT.USE_WIRE) {
+        return { kind: 'wire', reason: Buffer.from(reply.body.reason).toString(), attributes };
+      }
+      const grantId = reply.body.grant_id;
+      const descriptor = this.#peer?.channel?.take(grantId);
+      if (descriptor !== undefined) {
+        return { kind: 'granted', grantId, descriptor, handle: reply.body.handle, attributes };
+      }
+      this.#giveBack(grantId);
+      return { kind: 'wire', reason: 'the granted descriptor did not arrive on the channel', attributes };
+    } finally {
+      this.#grantsInFlight -= 1;
+      this.#grantQueue.shift()?.();
+    }
+  }
+
+  /** Closes a granted descriptor and tells the server, together with others of the same turn. */
+  release(grantId: bigint, descriptor: number): void {
+    closeSync(descriptor);
+    this.#giveBack(grantId);
+  }
+
+  #giveBack(grantId: bigint): void {
+    if (this.closed !== undefined) return;
+    this.#released.push(grantId);
+    if (this.#released.length === 1) setImmediate(() => this.#flushReleased());
+  }
+
+  #flushReleased(): void {
+    while (this.#released.length > 0 && this.closed === undefined) {
+      const grants = this.#released.splice(0, RELEASE_GRANTS_MAX);
+      // A session that dies meanwhile has released all its grants by dying.
+      this.#connection.call(FGDP_PROGRAM, 'RELEASE', { grants }).catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * The descriptor channel of a near session: a SOCK_SEQPACKET socket beside the RPC stream, because the runtime's
+ * sockets drop passed descriptors. Order replaces waiting: the guest sends its token before HELLO, the server sends a
+ * descriptor before the reply that names it, so the receiver's non-blocking read always finds what it looks for.
+ */
+import { fstatSync, readSync } from 'node:fs';
+import { decodeAll, encodeAll } from '../xdr/codec.ts';
+import {
+  acceptChannel,
+  connectChannel,
+  listenChannel,
+  receivePacket,
+  sendPacket,
+  type Packet,
+} from '../system/channel.ts';
+import { closeFd } from '../system/files.ts';
+import { createSealedMemory } from '../system/memory.ts';
+import { CHANNELS_PENDING_MAX, CHANNEL_PACKET_BYTES_MAX, CHANNEL_PENDING_MS } from './limits.ts';
+import { CHANNEL_PACKET, TOKEN_BYTES, channel_packet } from './program.ts';
+
+/** Where the channel of the server at `socketPath` listens. */
+export function channelPath(socketPath: string): string {
+  return `${socketPath}.channel`;
+}
+
+function encodePacket(packet: channel_packet): Buffer {
+  return Buffer.concat(encodeAll(channel_packet, packet));
+}
+
+/** A packet that does not decode is reported as undefined, and its descriptors are closed. */
+function decodePacket(packet: Packet): channel_packet | undefined {
+  try {
+    return decodeAll(channel_packet, [packet.bytes]);
+  } catch {
+    packet.fds.forEach(closeFd);
+    return undefined;
+  }
+}
+
+/** The guest's end. */
+export class GuestChannel {
+  readonly token: Uint8Array;
+  readonly #fd: number;
+  readonly #granted = new Map<bigint, number>();
+  #proven = false;
+  #open = true;
+
+  private constructor(fd: number, token: Uint8Array) {
+    this.#fd = fd;
+    this.token = token;
+  }
+
+  /** Connects to the channel beside `socketPath` and sends the token. Throws ErrnoError when nobody listens. */
+  static connect(socketPath: string, token: Uint8Array): GuestChannel {
+    const fd = connectChannel(channelPath(socketPath));
+    const channel = new GuestChannel(fd, token);
+    if (sendPacket(fd, encodePacket({ kind: CHANNEL_PACKET.TOKEN, token })) !== 'sent') channel.close();
+    return channel;
+  }
+
+  /** Whether a descriptor holding our token has come: only a server on this kernel can send one. */
+  isProven(): boolean {
+    this.#drain();
+    return this.#proven;
+  }
+
+  /** The descriptor of a grant, now the caller's to close; undefined when none came. */
+  take(grantId: bigint): number | undefined {
+    let fd = this.#granted.get(grantId);
+    if (fd === undefined) {
+      this.#drain();
+      fd = this.#granted.get(grantId);
+    }
+    this.#granted.delete(grantId);
+    return fd;
+  }
+
+  /** Closes the channel and every descriptor nobody has taken. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    for (const fd of this.#granted.values()) closeFd(fd);
+    this.#granted.clear();
+    closeFd(this.#fd);
+  }
+
+  #drain(): void {
+    while (this.#open) {
+      const packet = receivePacket(this.#fd, CHANNEL_PACKET_BYTES_MAX);
+      if (packet === 'empty' || packet === 'closed') return;
+      const message = decodePacket(packet);
+      if (message === undefined) continue;
+      const [fd, ...extra] = packet.fds;
+      extra.forEach(closeFd);
+      if (fd === undefined) continue;
+      if (message.kind === CHANNEL_PACKET.GRANT && !this.#granted.has(message.grant_id)) {
+        this.#granted.set(message.grant_id, fd);
+        continue;
+      }
+      if (message.kind === CHANNEL_PACKET.PROOF && holdsToken(fd, this.token)) this.#proven = true;
+      closeFd(fd);
+    }
+  }
+}
+
+function holdsToken(fd: number, token: Uint8Array): boolean {
+  if (!fstatSync(fd).isFile()) return false;
+  const contents = Buffer.alloc(TOKEN_BYTES);
+  return readSync(fd, contents, 0, TOKEN_BYTES, 0) === TOKEN_BYTES && contents.equals(token);
+}
+
+/** The server's end of one guest's channel. */
+export class ServerChannel {
+  readonly #fd: number;
+  #open = true;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /** Sends the token back with a descriptor that holds it; false when the guest cannot take it. */
+  prove(token: Uint8Array): boolean {
+    const sealed = createSealedMemory('nearmount-proof', token);
+    try {
+      return this.#send({ kind: CHANNEL_PACKET.PROOF, token }, sealed);
+    } finally {
+      closeFd(sealed);
+    }
+  }
+
+  /** Sends a copy of `fd` under `grantId`; false when the channel is full or gone: then the wire serves. */
+  grant(grantId: bigint, fd: number): boolean {
+    return this.#send({ kind: CHANNEL_PACKET.GRANT, grant_id: grantId }, fd);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeFd(this.#fd);
+  }
+
+  #send(packet: channel_packet, fd: number): boolean {
+    return this.#open && sendPacket(this.#fd, encodePacket(packet), [fd]) === 'sent';
+  }
+}
+
+interface PendingChannel {
+  readonly fd: number;
+  readonly sinceMs: number;
+}
+
+/** Accepts channels and hands each to the HELLO that names its token. */
+export class ChannelListener {
+  readonly path: string;
+  readonly #fd: number;
+  readonly #byToken = new Map<string, PendingChannel>();
+  /** Accepted, token not sent yet: a well-behaved guest sends it before HELLO, so these are few. */
+  #silent: PendingChannel[] = [];
+
+  private constructor(fd: number, path: string) {
+    this.#fd = fd;
+    this.path = path;
+  }
+
+  /** @param mode permission bits of the socket file; only who may write to it can ask for descriptors */
+  static listen(path: string, mode: number): ChannelListener {
+    return new ChannelListener(listenChannel(path, mode), path);
+  }
+
+  /** The channel whose guest sent `token`, or undefined. A token serves once. */
+  claim(token: Uint8Array): ServerChannel | undefined {
+    this.#acceptWaiting();
+    const key = Buffer.from(token).toString('hex');
+    const pending = this.#byToken.get(key);
+    if (pending === undefined) return undefined;
+    this.#byToken.delete(key);
+    return new ServerChannel(pending.fd);
+  }
+
+  close(): void {
+    for (const { fd } of [...this.#byToken.values(), ...this.#silent]) closeFd(fd);
+    this.#byToken.clear();
+    this.#silent = [];
+    closeFd(this.#fd);
+  }
+
+  #acceptWaiting(): void {
+    const nowMs = performance.now();
+    for (let fd = acceptChannel(this.#fd); fd !== undefined; fd = acceptChannel(this.#fd)) {
+      this.#silent.push({ fd, sinceMs: nowMs });
+    }
+    const stillSilent: PendingChannel[] = [];
+    for (const pending of this.#silent) {
+      const token = readToken(pending.fd);
+      if (token === 'silent') stillSilent.push(pending);
+      else if (token === undefined || this.#byToken.has(token)) closeFd(pending.fd);
+      else this.#byToken.set(token, pending);
+    }
+    this.#silent = stillSilent;
+    this.#expire(nowMs);
+  }
+
+  #expire(nowMs: number): void {
+    const isOld = (pending: PendingChannel): boolean => nowMs - pending.sinceMs > CHANNEL_PENDING_MS;
+    while (
+      this.#silent[0] !== undefined &&
+      (isOld(this.#silent[0]) || this.#silent.length > CHANNELS_PENDING_MAX)
+    ) {
+      closeFd(this.#silent[0].fd);
+      this.#silent.shift();
+    }
+    for (const [token, pending] of this.#byToken) {
+      if (!isOld(pending) && this.#byToken.size <= CHANNELS_PENDING_MAX) break;
+      closeFd(pending.fd);
+      this.#byToken.delete(token);
+    }
+  }
+}
+
+function readToken(fd: number): string | 'silent' | undefined {
+  const packet = receivePacket(fd, CHANNEL_PACKET_BYTES_MAX);
+  if (packet === 'empty') return 'silent';
+  if (packet === 'closed') return undefined;
+  const message = decodePacket(packet);
+  if (message?.kind !== CHANNEL_PACKET.TOKEN) return undefined;
+  packet.fds.forEach(closeFd);
+  return Buffer.from(message.token).toString('hex');
+}

@@ -1,0 +1,14 @@
+/** Version of the FGDP program spoken here. */
+export const FGDP_VERSION = 1;
+/** Grants whose descriptor the guest has not yet taken off the channel; a 65th GRANT answers without one. */
+export const GRANTS_UNREAD_MAX = 64;
+/** Descriptors granted to one session at a time. */
+export const GRANTS_PER_SESSION_MAX = 65_536;
+/** Grants released by one RELEASE call. */
+export const RELEASE_GRANTS_MAX = 1_024;
+/** Channels accepted whose HELLO has not come yet; the oldest is closed when one more arrives. */
+export const CHANNELS_PENDING_MAX = 64;
+/** How long such a channel may wait for its HELLO, in milliseconds. */
+export const CHANNEL_PENDING_MS = 10_000;
+/** Largest packet on the descriptor channel, in bytes. */
+export const CHANNEL_PACKET_BYTES_MAX = 256;

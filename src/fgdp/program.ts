@@ -1,0 +1,147 @@
+/**
+ * The FGDP program: what NFSv3 cannot say. Spoken beside NFS on the same connection; docs/protocol.md describes
+ * it on the wire. The number lies in RFC 5531's user-defined range (section 13).
+ */
+import {
+  array,
+  bool,
+  enumeration,
+  nothing,
+  opaque,
+  opaqueFixed,
+  struct,
+  u32,
+  u64,
+  union,
+  type Infer,
+} from '../xdr/codec.ts';
+import { procedure, type Program } from '../rpc/program.ts';
+import { NFS3_OK, nfsstat3 } from '../nfs3/status.ts';
+import { fattr3, nfs_fh3, post_op_attr } from '../nfs3/types.ts';
+import { FGDP_VERSION, RELEASE_GRANTS_MAX } from './limits.ts';
+
+export const TOKEN_BYTES = 32;
+export const NONCE_BYTES = 32;
+export const SERVER_ID_BYTES = 16;
+export const PUBLIC_KEY_BYTES = 32;
+export const SIGNATURE_BYTES = 64;
+
+const boot_id = opaque('boot_id', 64);
+const server_id = opaqueFixed('server_id', SERVER_ID_BYTES);
+
+/** Feature bits of HELLO. */
+export const FEATURE_DESCRIPTORS = 0x0001;
+
+export const HELLO_STAT = {
+  HELLO_OK: 0,
+  /** No version in common: `low` to `high` are spoken. */
+  HELLO_VERSION: 1,
+} as const;
+const hello_stat = enumeration('hello_stat', HELLO_STAT);
+
+export const HELLOargs = struct('HELLOargs', {
+  version: u32,
+  features: u32,
+  nonce: opaqueFixed('nonce', NONCE_BYTES),
+  /** Empty where the guest has no channel: then no descriptor can be granted. */
+  channel_token: opaque('channel_token', TOKEN_BYTES),
+});
+export type HELLOargs = Infer<typeof HELLOargs>;
+
+export const HELLOres = union('HELLOres', 'status', hello_stat, {
+  [HELLO_STAT.HELLO_OK]: struct('resok', {
+    version: u32,
+    /** What both sides have. */
+    features: u32,
+    server_id,
+    server_name: opaque('server_name', 255),
+    boot_id,
+    public_key: opaqueFixed('public_key', PUBLIC_KEY_BYTES),
+    /** Ed25519 over the bytes of `proofMessage`. */
+    signature: opaqueFixed('signature', SIGNATURE_BYTES),
+    /** Whether a packet with a descriptor was sent on the channel that carried the token. */
+    channel: bool,
+  }),
+  [HELLO_STAT.HELLO_VERSION]: struct('versions', { low: u32, high: u32 }),
+});
+export type HELLOres = Infer<typeof HELLOres>;
+
+/** What a page handle points into. */
+export const SHARED_FILE_KIND = {
+  /** The exported file itself, as a read-only descriptor sent on the channel. */
+  EXPORTED_FILE: 1,
+} as const;
+const shared_file_kind = enumeration('shared_file_kind', SHARED_FILE_KIND);
+
+/** A pointer, never bytes. */
+export const page_handle = struct('page_handle', {
+  /** Names the shared file within the session. */
+  shared_file: u64,
+  offset: u64,
+  length: u64,
+  /** Changes whenever what the handle points to does; for an exported file its change time in nanoseconds. */
+  generation: u64,
+});
+export type page_handle = Infer<typeof page_handle>;
+
+export const GRANT_STAT = {
+  /** The descriptor was sent on the channel before this reply. */
+  GRANTED: 0,
+  /** Use READ: the export grants nothing, the file system cannot, or a limit is reached; `reason` says which. */
+  USE_WIRE: 1,
+} as const;
+const grant_stat = enumeration('grant_stat', GRANT_STAT);
+
+const grant_body = union('grant', 'grant', grant_stat, {
+  [GRANT_STAT.GRANTED]: struct('granted', { grant_id: u64, kind: shared_file_kind, handle: page_handle }),
+  [GRANT_STAT.USE_WIRE]: struct('wire', { reason: opaque('reason', 255) }),
+});
+
+export const GRANTargs = struct('GRANTargs', { file: nfs_fh3 });
+export type GRANTargs = Infer<typeof GRANTargs>;
+export const GRANTres = union(
+  'GRANTres',
+  'status',
+  nfsstat3,
+  { [NFS3_OK]: struct('resok', { file_attributes: fattr3, body: grant_body }) },
+  struct('resfail', { file_attributes: post_op_attr }),
+);
+export type GRANTres = Infer<typeof GRANTres>;
+
+export const RELEASEargs = struct('RELEASEargs', { grants: array(u64, RELEASE_GRANTS_MAX, 8) });
+export type RELEASEargs = Infer<typeof RELEASEargs>;
+
+export const FGDP_PROCEDURES = {
+  NULL: procedure(0, nothing, nothing),
+  HELLO: procedure(1, HELLOargs, HELLOres),
+  GRANT: procedure(2, GRANTargs, GRANTres),
+  RELEASE: procedure(3, RELEASEargs, nothing),
+} as const;
+
+export const FGDP_PROGRAM: Program<typeof FGDP_PROCEDURES> = {
+  name: 'FGDP',
+  number: 0x2867_1414,
+  version: FGDP_VERSION,
+  procedures: FGDP_PROCEDURES,
+};
+
+/** First bytes of every packet on the descriptor channel. */
+export const CHANNEL_PACKET = {
+  /** Guest to server, first packet: the token that HELLO will name. */
+  TOKEN: 1,
+  /** Server to guest, once: the token again, with a descriptor of a sealed file that holds it. */
+  PROOF: 2,
+  /** Server to guest: a grant and its descriptor. */
+  GRANT: 3,
+} as const;
+export const channel_packet = union(
+  'channel_packet',
+  'kind',
+  enumeration('channel_packet_kind', CHANNEL_PACKET),
+  {
+    [CHANNEL_PACKET.TOKEN]: struct('token', { token: opaqueFixed('token', TOKEN_BYTES) }),
+    [CHANNEL_PACKET.PROOF]: struct('proof', { token: opaqueFixed('token', TOKEN_BYTES) }),
+    [CHANNEL_PACKET.GRANT]: struct('grant', { grant_id: u64 }),
+  },
+);
+export type channel_packet = Infer<typeof channel_packet>;

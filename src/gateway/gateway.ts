@@ -1,0 +1,601 @@
+/** The file system behind the mount: FUSE operations in terms of NFS calls, grants and caches. */
+import { fstatSync } from 'node:fs';
+import { errnoOfRpcError } from '../client/errno.ts';
+import type { ServerLink } from '../client/link.ts';
+import type { Session } from '../client/session.ts';
+import { errnoOfStatus } from '../nfs3/errno.ts';
+import {
+  ACCESS3_DELETE,
+  ACCESS3_EXECUTE,
+  ACCESS3_EXTEND,
+  ACCESS3_LOOKUP,
+  ACCESS3_MODIFY,
+  ACCESS3_READ,
+} from '../nfs3/nfs.ts';
+import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
+import type { fattr3, post_op_attr } from '../nfs3/types.ts';
+import type { AttributeTimes } from './attribute-times.ts';
+import { S_IFMT, attributesOfFattr3, attributesOfStat, isDirectory } from './attributes.ts';
+import { Callers, type Caller } from './callers.ts';
+import { DirectoryStream, type DirectoryPage } from './directory-stream.ts';
+import { InodeTable, type Inode } from './inodes.ts';
+import { NAME_CACHE_ENTRIES_MAX } from './limits.ts';
+import { NameCache } from './name-cache.ts';
+import { dataPathOf, type Backing, type DataPath } from './open-inode.ts';
+import type {
+  Answer,
+  AttributesReply,
+  CallContext,
+  DirectorySink,
+  Entry,
+  Errno,
+  FileSystemStatistics,
+  KernelServices,
+  NodeId,
+  Opened,
+  Operations,
+  Outcome,
+} from './operations.ts';
+import type { RouteVerdict } from './route-selection.ts';
+import { WireReader, type WireRead } from './wire-reader.ts';
+
+const EIO = 5;
+const EBADF = 9;
+const EACCES = 13;
+const EROFS = 30;
+const ENODATA = 61;
+const EOPNOTSUPP = 95;
+const ESTALE = 116;
+const O_ACCMODE = 0o3;
+const R_OK = 4;
+const W_OK = 2;
+const X_OK = 1;
+const STATFS_BLOCK_BYTES = 4096;
+const XATTR_PREFIX = 'user.nearmount.';
+
+export interface GatewayOptions {
+  readonly attributeTimes: AttributeTimes;
+  /** Bytes of one READ, 4 KiB to 1 MiB. */
+  readonly rsizeBytes: number;
+  /** The highest data path allowed. */
+  readonly dataPath: DataPath;
+}
+
+export interface GatewayDependencies {
+  readonly link: ServerLink;
+  /** Attributes of the export's root, fetched with the first session. */
+  readonly rootAttributes: fattr3;
+  /** Why the route in use was taken, and what became of the others. */
+  readonly routes: { readonly why: string; readonly verdicts: readonly RouteVerdict[] };
+  readonly groupsOf: (pid: number) => readonly number[];
+  readonly onWarning: (message: string, error: unknown) => void;
+}
+
+interface OpenFile {
+  readonly inode: Inode;
+  readonly caller: Caller;
+  reader: WireReader | undefined;
+}
+
+interface OpenDirectory {
+  readonly inode: Inode;
+  readonly stream: DirectoryStream;
+}
+
+/** What the mount is doing, for `status`. */
+export interface GatewayStatus {
+  readonly connected: boolean;
+  readonly route: Session['route'];
+  readonly level: Session['level'];
+  readonly endpoint: Session['endpoint'];
+  readonly server: string | undefined;
+  readonly why: string;
+  readonly routes: readonly RouteVerdict[];
+  readonly openFiles: Readonly<Record<DataPath, number>>;
+  readonly inodes: number;
+  /** Opens since the mount, by data path. */
+  readonly opens: Readonly<Record<DataPath, number>>;
+  /** Bytes handed to the kernel by READ messages. What passes through is never seen by the gateway. */
+  readonly wireBytes: bigint;
+  readonly calls: Readonly<Record<string, number>>;
+  /** Why the last file that had to use the wire did. */
+  readonly lastWireReason: string | undefined;
+}
+
+export class Gateway implements Operations {
+  readonly #link: ServerLink;
+  readonly #options: GatewayOptions;
+  readonly #routes: GatewayDependencies['routes'];
+  readonly #onWarning: GatewayDependencies['onWarning'];
+  readonly #callers: Callers;
+  readonly #inodes: InodeTable;
+  readonly #names = new NameCache(NAME_CACHE_ENTRIES_MAX);
+  readonly #files = new Map<bigint, OpenFile>();
+  readonly #directories = new Map<bigint, OpenDirectory>();
+  readonly #opens: Record<DataPath, number> = { passthrough: 0, wire: 0 };
+  #kernel: KernelServices | undefined;
+  #nextFileHandle = 1n;
+  #wireBytes = 0n;
+  #lastWireReason: string | undefined;
+  /** Set once the kernel has refused passthrough for a reason that holds for every file. */
+  #noPassthrough: string | undefined;
+
+  constructor(options: GatewayOptions, dependencies: GatewayDependencies) {
+    this.#options = options;
+    this.#link = dependencies.link;
+    this.#routes = dependencies.routes;
+    this.#onWarning = dependencies.onWarning;
+    this.#callers = new Callers(dependencies.groupsOf);
+    this.#inodes = new InodeTable(
+      dependencies.link.session.rootHandle,
+      attributesOfFattr3(dependencies.rootAttributes),
+      options.attributeTimes,
+    );
+  }
+
+  init(kernel: KernelServices): void {
+    this.#kernel = kernel;
+  }
+
+  destroy(): void {
+    for (const fileHandle of this.#files.keys()) this.release(fileHandle);
+    this.#names.clear();
+  }
+
+  status(): GatewayStatus {
+    const openFiles: Record<DataPath, number> = { passthrough: 0, wire: 0 };
+    for (const { inode } of this.#files.values()) {
+      if (inode.open !== undefined) openFiles[dataPathOf(inode.open)] += 1;
+    }
+    const { session } = this.#link;
+    return {
+      connected: this.#link.isConnected,
+      route: session.route,
+      level: session.level,
+      endpoint: session.endpoint,
+      server: session.serverName,
+      why: this.#routes.why,
+      routes: this.#routes.verdicts,
+      openFiles,
+      inodes: this.#inodes.size,
+      opens: { ...this.#opens },
+      wireBytes: this.#wireBytes,
+      calls: Object.fromEntries(this.#link.callCounts),
+      lastWireReason: this.#lastWireReason,
+    };
+  }
+
+  lookup(parent: NodeId, name: Uint8Array, context: CallContext): Answer<Entry> {
+    const directory = this.#inodes.get(parent);
+    if (directory === undefined) return ESTALE;
+    const cached = this.#names.get(parent, name);
+    if (cached !== undefined && directory.remainingMs > 0) {
+      return this.#entry(this.#inodes.intern(cached.handle, cached.attributes), directory);
+    }
+    return this.#guard(() => this.#lookup(directory, name, this.#callers.caller(context)));
+  }
+
+  async #lookup(directory: Inode, name: Uint8Array, caller: Caller): Promise<Outcome<Entry>> {
+    const reply = await this.#link.nfs('LOOKUP', { what: { dir: { data: directory.handle }, name } }, caller);
+    this.#learn(directory, reply.dir_attributes);
+    if (reply.status === NFSSTAT3.NFS3ERR_NOENT) {
+      this.#names.delete(directory.nodeId, name);
+      const entryValidMs = Math.min(directory.remainingMs, this.#options.attributeTimes.acregminMs);
+      return { nodeId: 0n, entryValidMs, attributes: undefined };
+    }
+    if (reply.status !== NFS3_OK) return this.#failed(directory, reply.status);
+    let attributes = reply.obj_attributes;
+    if (attributes === null) {
+      const fetched = await this.#link.nfs('GETATTR', { object: reply.object }, caller);
+      if (fetched.status !== NFS3_OK) return errnoOfStatus(fetched.status);
+      attributes = fetched.obj_attributes;
+    }
+    return this.#entry(this.#inodes.intern(reply.object.data, attributesOfFattr3(attributes)), directory);
+  }
+
+  /** Answers a name with its inode, which counts one more reference by it. */
+  #entry(inode: Inode, directory: Inode): Entry {
+    inode.lookups += 1n;
+    return this.#entryWithoutReference(inode, directory);
+  }
+
+  #entryWithoutReference(inode: Inode, directory: Inode): Entry {
+    return { nodeId: inode.nodeId, entryValidMs: directory.remainingMs, attributes: inode.reply() };
+  }
+
+  forget(nodeId: NodeId, lookups: bigint): void {
+    this.#inodes.forget(nodeId, lookups);
+  }
+
+  getattr(nodeId: NodeId, context: CallContext): Answer<AttributesReply> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    const backing = inode.open?.backing;
+    if (backing !== undefined) {
+      inode.update(
+        attributesOfStat(fstatSync(backing.descriptor, { bigint: true })),
+        this.#options.attributeTimes,
+      );
+      return inode.reply();
+    }
+    if (inode.remainingMs > 0) return inode.reply();
+    return this.#guard(async () => {
+      const caller = this.#callers.caller(context);
+      const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
+      if (reply.status !== NFS3_OK) return this.#failed(inode, reply.status);
+      inode.update(attributesOfFattr3(reply.obj_attributes), this.#options.attributeTimes);
+      return inode.reply();
+    });
+  }
+
+  access(nodeId: NodeId, mask: number, context: CallContext): Answer<0> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    if ((mask & W_OK) !== 0) return EROFS;
+    let wanted = 0;
+    if ((mask & R_OK) !== 0) wanted |= ACCESS3_READ;
+    if ((mask & X_OK) !== 0) wanted |= isDirectory(inode.attributes) ? ACCESS3_LOOKUP : ACCESS3_EXECUTE;
+    if (wanted === 0) return 0;
+    return this.#guard(async () => {
+      const granted = await this.#rights(inode, this.#callers.caller(context), false);
+      if (typeof granted === 'object') return granted.errno;
+      return (granted & wanted) === wanted ? 0 : EACCES;
+    });
+  }
+
+  /**
+   * What the caller may do, as the server says.
+   *
+   * @param ask true asks even where the answer is remembered: it brings fresh attributes, as close-to-open wants
+   */
+  async #rights(inode: Inode, caller: Caller, ask: boolean): Promise<number | { readonly errno: Errno }> {
+    const remembered = inode.accessOf.get(caller.key);
+    if (!ask && remembered !== undefined && inode.remainingMs > 0) return remembered;
+    const access =
+      ACCESS3_READ | ACCESS3_LOOKUP | ACCESS3_MODIFY | ACCESS3_EXTEND | ACCESS3_DELETE | ACCESS3_EXECUTE;
+    const reply = await this.#link.nfs('ACCESS', { object: { data: inode.handle }, access }, caller);
+    this.#learn(inode, reply.obj_attributes);
+    if (reply.status !== NFS3_OK) return { errno: this.#failed(inode, reply.status) };
+    inode.accessOf.set(caller.key, reply.access);
+    return reply.access;
+  }
+
+  readlink(nodeId: NodeId, context: CallContext): Answer<{ readonly target: Uint8Array }> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    return this.#guard(async () => {
+      const caller = this.#callers.caller(context);
+      const reply = await this.#link.nfs('READLINK', { symlink: { data: inode.handle } }, caller);
+      this.#learn(inode, reply.symlink_attributes);
+      if (reply.status !== NFS3_OK) return this.#failed(inode, reply.status);
+      return { target: reply.data };
+    });
+  }
+
+  open(nodeId: NodeId, flags: number, context: CallContext): Answer<Opened> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    if ((flags & O_ACCMODE) !== 0) return EROFS;
+    const caller = this.#callers.caller(context);
+    return this.#guard(() => inode.inTurn(() => this.#open(inode, caller)));
+  }
+
+  async #open(inode: Inode, caller: Caller): Promise<Outcome<Opened>> {
+    if (inode.open?.backing !== undefined) {
+      const rights = await this.#rights(inode, caller, false);
+      return this.#mayRead(rights) ?? this.#addFile(inode, caller);
+    }
+    let why = this.#noPassthrough ?? 'the mount has datapath=wire';
+    if (inode.open !== undefined) {
+      why = inode.open.why;
+    } else if (this.#options.dataPath === 'passthrough' && this.#noPassthrough === undefined) {
+      const granted = await this.#obtainBacking(inode, caller);
+      if (typeof granted === 'number') return granted;
+      if (typeof granted !== 'string') {
+        inode.open = { files: 0, backing: granted, why: 'the kernel reads the server’s own pages' };
+        return this.#addFile(inode, caller);
+      }
+      why = granted;
+    }
+    const refused = this.#mayRead(await this.#rights(inode, caller, true));
+    if (refused !== undefined) return refused;
+    this.#lastWireReason = why;
+    inode.open ??= { files: 0, backing: undefined, why };
+    const keepCache = inode.cachedVersion === inode.version;
+    inode.cachedVersion = inode.version;
+    return this.#addFile(inode, caller, keepCache);
+  }
+
+  /** Execute permission lets a client read, so that it can run programs: RFC 1813 section 4.4. */
+  #mayRead(rights: number | { readonly errno: Errno }): Errno | undefined {
+    if (typeof rights === 'object') return rights.errno;
+    return (rights & (ACCESS3_READ | ACCESS3_EXECUTE)) === 0 ? EACCES : undefined;
+  }
+
+  /** A grant turned into a backing of the kernel; a string says why the wire serves instead. */
+  async #obtainBacking(inode: Inode, caller: Caller): Promise<Outcome<Backing> | string> {
+    const granted = await this.#link.grant(inode.handle, caller);
+    if (granted === undefined) return `the ${this.#link.session.route} route has no grants`;
+    const { session, outcome } = granted;
+    if (outcome.kind === 'failed') return this.#failed(inode, outcome.status);
+    this.#learn(inode, outcome.attributes);
+    if (outcome.kind === 'wire') return outcome.reason;
+    const { descriptor, grantId } = outcome;
+    const backing = this.#kernel?.openBacking(descriptor) ?? EOPNOTSUPP;
+    if (typeof backing === 'object') return { backingId: backing.backingId, descriptor, grantId, session };
+    session.release(grantId, descriptor);
+    return this.#explainNoBacking(backing);
+  }
+
+  #explainNoBacking(errno: Errno): string {
+    const EPERM = 1;
+    const EINVAL = 22;
+    const ELOOP = 40;
+    if (errno === ELOOP)
+      return 'the server’s file system is stacked on another one (overlayfs), which passthrough cannot use';
+    if (errno === EPERM)
+      this.#noPassthrough = 'passthrough needs CAP_SYS_ADMIN in the initial user namespace';
+    else if (errno === EOPNOTSUPP || errno === EINVAL)
+      this.#noPassthrough = 'this kernel or driver has no FUSE passthrough';
+    return this.#noPassthrough ?? `the kernel refused passthrough (errno ${errno})`;
+  }
+
+  #addFile(inode: Inode, caller: Caller, keepCache = false): Outcome<Opened> {
+    const { open } = inode;
+    if (open === undefined) return EIO;
+    open.files += 1;
+    this.#opens[dataPathOf(open)] += 1;
+    const fileHandle = this.#newFileHandle();
+    this.#files.set(fileHandle, { inode, caller, reader: undefined });
+    if (open.backing === undefined) return { fileHandle, keepCache };
+    return { fileHandle, backingId: open.backing.backingId, keepCache: false };
+  }
+
+  read(
+    fileHandle: bigint,
+    offset: bigint,
+    sizeBytes: number,
+    _context: CallContext,
+  ): Answer<readonly Uint8Array[]> {
+    const file = this.#files.get(fileHandle);
+    if (file === undefined) return EBADF;
+    file.reader ??= new WireReader(
+      (at, countBytes) => this.#fetch(file, at, countBytes),
+      this.#options.rsizeBytes,
+    );
+    const { reader, inode } = file;
+    return this.#guard(async () => {
+      const pieces = await reader.read(offset, sizeBytes, inode.version);
+      for (const piece of pieces) this.#wireBytes += BigInt(piece.length);
+      return pieces;
+    });
+  }
+
+  async #fetch(file: OpenFile, offset: bigint, countBytes: number): Promise<WireRead> {
+    const { inode, caller } = file;
+    const count = Math.min(countBytes, this.#options.rsizeBytes);
+    const reply = await this.#link.nfs('READ', { file: { data: inode.handle }, offset, count }, caller);
+    if (reply.status !== NFS3_OK) throw new StatusError(this.#failed(inode, reply.status));
+    let lengthBytes = 0;
+    for (const piece of reply.data) lengthBytes += piece.length;
+    // A reply without data that is not the end would be asked again for ever.
+    return { pieces: reply.data, lengthBytes, eof: reply.eof || lengthBytes === 0 };
+  }
+
+  release(fileHandle: bigint): void {
+    const file = this.#files.get(fileHandle);
+    if (file === undefined) return;
+    this.#files.delete(fileHandle);
+    const { inode } = file;
+    void inode.inTurn(() => {
+      const { open } = inode;
+      if (open !== undefined) {
+        open.files -= 1;
+        if (open.files === 0) {
+          inode.open = undefined;
+          this.#giveBack(open.backing);
+          this.#inodes.drop(inode);
+        }
+      }
+      return Promise.resolve();
+    });
+  }
+
+  #giveBack(backing: Backing | undefined): void {
+    if (backing === undefined) return;
+    try {
+      this.#kernel?.closeBacking(backing.backingId);
+    } catch (error) {
+      this.#onWarning('a backing could not be closed', error);
+    }
+    backing.session.release(backing.grantId, backing.descriptor);
+  }
+
+  flush(_fileHandle: bigint, _context: CallContext): 0 {
+    return 0;
+  }
+
+  opendir(nodeId: NodeId, context: CallContext): Answer<Opened> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    const add = (): Opened => {
+      const fileHandle = this.#newFileHandle();
+      this.#directories.set(fileHandle, { inode, stream: new DirectoryStream(this.#link, inode.handle) });
+      return { fileHandle, keepCache: false };
+    };
+    const caller = this.#callers.caller(context);
+    if (inode.remainingMs > 0 && ((inode.accessOf.get(caller.key) ?? 0) & ACCESS3_READ) !== 0) return add();
+    return this.#guard(async () => {
+      const rights = await this.#rights(inode, caller, true);
+      if (typeof rights === 'object') return rights.errno;
+      return (rights & ACCESS3_READ) === 0 ? EACCES : add();
+    });
+  }
+
+  readdir(fileHandle: bigint, cookie: bigint, sink: DirectorySink, context: CallContext): Answer<0> {
+    const open = this.#directories.get(fileHandle);
+    if (open === undefined) return EBADF;
+    return this.#guard(() => this.#readdir(open, cookie, sink, this.#callers.caller(context)));
+  }
+
+  async #readdir(
+    open: OpenDirectory,
+    cookie: bigint,
+    sink: DirectorySink,
+    caller: Caller,
+  ): Promise<Outcome<0>> {
+    const { inode: directory, stream } = open;
+    let from = cookie;
+    for (let taken = 0; ;) {
+      const page = await stream.after(from, caller, (fetched) => {
+        this.#learnPage(directory, fetched);
+      });
+      if (typeof page === 'number') return this.#failed(directory, page);
+      for (const entry of page.entries) {
+        if (!this.#addEntry(directory, entry, sink)) return 0;
+        from = entry.cookie;
+        taken += 1;
+      }
+      // One round trip for each call of the kernel: it asks again for what did not come.
+      if (page.eof || taken > 0) return 0;
+      if (page.entries.length === 0) return 0;
+    }
+  }
+
+  #addEntry(directory: Inode, entry: DirectoryPage['entries'][number], sink: DirectorySink): boolean {
+    const { name, cookie, fileid, name_handle: handle, name_attributes: attributes } = entry;
+    const known = attributes === null ? undefined : attributesOfFattr3(attributes);
+    const type = known === undefined ? 0 : known.mode & S_IFMT;
+    if (handle === null || known === undefined || isDots(name)) return sink.add(name, cookie, fileid, type);
+    if (!sink.wantsEntries) return sink.add(name, cookie, fileid, type);
+    const inode = this.#inodes.intern(handle.data, known);
+    if (sink.add(name, cookie, fileid, type, this.#entryWithoutReference(inode, directory))) {
+      inode.lookups += 1n;
+      return true;
+    }
+    this.#inodes.drop(inode);
+    return false;
+  }
+
+  /** Remembers the names of a page for the LOOKUPs that follow. */
+  #learnPage(directory: Inode, page: DirectoryPage): void {
+    this.#learn(directory, page.directoryAttributes);
+    const { acregminMs, acdirminMs } = this.#options.attributeTimes;
+    const nowMs = performance.now();
+    for (const { name, name_handle: handle, name_attributes: attributes } of page.entries) {
+      if (handle === null || attributes === null || isDots(name)) continue;
+      const known = attributesOfFattr3(attributes);
+      const validMs = isDirectory(known) ? acdirminMs : acregminMs;
+      if (validMs === 0) return;
+      this.#names.set(directory.nodeId, name, {
+        handle: Uint8Array.from(handle.data),
+        attributes: known,
+        expiresMs: nowMs + validMs,
+      });
+    }
+  }
+
+  releasedir(fileHandle: bigint): void {
+    this.#directories.delete(fileHandle);
+  }
+
+  statfs(nodeId: NodeId, context: CallContext): Answer<FileSystemStatistics> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    return this.#guard(async () => {
+      const caller = this.#callers.caller(context);
+      const reply = await this.#link.nfs('FSSTAT', { fsroot: { data: inode.handle } }, caller);
+      this.#learn(inode, reply.obj_attributes);
+      if (reply.status !== NFS3_OK) return this.#failed(inode, reply.status);
+      const blocks = (bytes: bigint): bigint => bytes / BigInt(STATFS_BLOCK_BYTES);
+      return {
+        blockSizeBytes: STATFS_BLOCK_BYTES,
+        blocks: blocks(reply.tbytes),
+        blocksFree: blocks(reply.fbytes),
+        blocksAvailable: blocks(reply.abytes),
+        files: reply.tfiles,
+        filesFree: reply.ffiles,
+        nameBytesMax: 255,
+      };
+    });
+  }
+
+  /**
+   * user.nearmount.route, .datapath and .why of one file. They are answered when asked for and not listed, so
+   * that programs which copy all attributes do not carry them away.
+   */
+  getxattr(nodeId: NodeId, name: string, _context: CallContext): Outcome<{ readonly value: Uint8Array }> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    if (!name.startsWith(XATTR_PREFIX)) return name.startsWith('system.') ? EOPNOTSUPP : ENODATA;
+    const text = this.#explain(inode, name.slice(XATTR_PREFIX.length));
+    return text === undefined ? ENODATA : { value: Buffer.from(text) };
+  }
+
+  #explain(inode: Inode, what: string): string | undefined {
+    switch (what) {
+      case 'route':
+        return this.#link.session.route;
+      case 'datapath':
+        return inode.open === undefined ? 'not open' : dataPathOf(inode.open);
+      case 'why': {
+        const link = this.#link.isConnected
+          ? this.#routes.why
+          : `the server is away, last reached by: ${this.#routes.why}`;
+        return inode.open === undefined ? link : `${link}; ${inode.open.why}`;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  #newFileHandle(): bigint {
+    const fileHandle = this.#nextFileHandle;
+    this.#nextFileHandle += 1n;
+    return fileHandle;
+  }
+
+  /** Takes in attributes that came along; the kernel is told when they show that it holds older ones. */
+  #learn(inode: Inode, attributes: post_op_attr): void {
+    if (attributes === null) return;
+    const changed = inode.update(attributesOfFattr3(attributes), this.#options.attributeTimes);
+    if (changed) this.#kernel?.invalidateAttributes(inode.nodeId);
+  }
+
+  #failed(inode: Inode, status: nfs3error): Errno {
+    const errno = errnoOfStatus(status);
+    if (errno === ESTALE) {
+      inode.expire();
+      this.#names.clear();
+    }
+    return errno;
+  }
+
+  /** Turns what can go wrong with a call into an errno; anything else is a fault of ours and passes on. */
+  async #guard<T>(operation: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+    try {
+      return await operation();
+    } catch (error) {
+      if (error instanceof StatusError) return error.errno;
+      const errno = errnoOfRpcError(error);
+      if (errno === undefined) throw error;
+      this.#onWarning('a call had no result', error);
+      return errno;
+    }
+  }
+}
+
+/** Carries an errno out of a read that several readers may share. */
+class StatusError extends Error {
+  readonly errno: Errno;
+
+  constructor(errno: Errno) {
+    super(`errno ${errno}`);
+    this.errno = errno;
+  }
+}
+
+function isDots(name: Uint8Array): boolean {
+  const DOT = 0x2e;
+  return (name.length === 1 && name[0] === DOT) || (name.length === 2 && name[0] === DOT && name[1] === DOT);
+}

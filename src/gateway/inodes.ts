@@ -1,0 +1,131 @@
+/** The inodes the kernel knows: node id, file handle, attributes, and how they are open. */
+import { isDirectory, sameVersion } from './attributes.ts';
+import { nextAttributeTime, type AttributeTimes } from './attribute-times.ts';
+import { ROOT_NODE_ID, type Attributes, type AttributesReply, type NodeId } from './operations.ts';
+import type { OpenInode } from './open-inode.ts';
+
+export class Inode {
+  readonly nodeId: NodeId;
+  readonly handle: Uint8Array;
+  /** References the kernel holds: one for each entry answered, taken back by FORGET. */
+  lookups = 0n;
+  attributes: Attributes;
+  /** Counts the versions of the file seen so far. */
+  version = 0;
+  /** Set while at least one file is open. */
+  open: OpenInode | undefined;
+  /** The version of the file that the kernel's page cache holds pages of. */
+  cachedVersion: number | undefined;
+  /** What each caller may do, by credential, as ACCESS answered it; cleared when attributes change. */
+  readonly accessOf = new Map<string, number>();
+  #validMs: number | undefined;
+  #expiresMs = 0;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(nodeId: NodeId, handle: Uint8Array, attributes: Attributes, times: AttributeTimes) {
+    this.nodeId = nodeId;
+    this.handle = handle;
+    this.attributes = attributes;
+    this.update(attributes, times);
+  }
+
+  /** Takes in fresh attributes; returns whether they show another version of the file. */
+  update(attributes: Attributes, times: AttributeTimes): boolean {
+    const changed = !sameVersion(this.attributes, attributes);
+    if (changed) {
+      this.version += 1;
+      this.accessOf.clear();
+    }
+    const nowMs = performance.now();
+    // Several replies within one period are one look, not a reason to double it again and again.
+    if (changed || this.#validMs === undefined || nowMs >= this.#expiresMs) {
+      this.#validMs = nextAttributeTime(times, isDirectory(attributes), changed, this.#validMs);
+    }
+    this.attributes = attributes;
+    this.#expiresMs = nowMs + this.#validMs;
+    return changed;
+  }
+
+  /** How long the attributes are still believed, in milliseconds; 0 when they must be fetched. */
+  get remainingMs(): number {
+    return Math.max(0, this.#expiresMs - performance.now());
+  }
+
+  /** The next GETATTR must ask the server. */
+  expire(): void {
+    this.#expiresMs = 0;
+    this.accessOf.clear();
+  }
+
+  reply(): AttributesReply {
+    return { attributes: this.attributes, validMs: this.remainingMs };
+  }
+
+  /** Runs steps that open or close this inode one after the other. */
+  inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(step);
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function keyOf(handle: Uint8Array): string {
+  return Buffer.from(handle.buffer, handle.byteOffset, handle.length).toString('latin1');
+}
+
+export class InodeTable {
+  readonly #times: AttributeTimes;
+  readonly #byNodeId = new Map<NodeId, Inode>();
+  readonly #byHandle = new Map<string, Inode>();
+  #nextNodeId: NodeId = ROOT_NODE_ID + 1n;
+
+  constructor(rootHandle: Uint8Array, rootAttributes: Attributes, times: AttributeTimes) {
+    this.#times = times;
+    const root = new Inode(ROOT_NODE_ID, rootHandle, rootAttributes, times);
+    root.lookups = 1n;
+    this.#byNodeId.set(ROOT_NODE_ID, root);
+    this.#byHandle.set(keyOf(rootHandle), root);
+  }
+
+  get size(): number {
+    return this.#byNodeId.size;
+  }
+
+  get(nodeId: NodeId): Inode | undefined {
+    return this.#byNodeId.get(nodeId);
+  }
+
+  values(): IterableIterator<Inode> {
+    return this.#byNodeId.values();
+  }
+
+  /** The inode of a file handle, made on first sight, with its attributes brought up to date. */
+  intern(handle: Uint8Array, attributes: Attributes): Inode {
+    const key = keyOf(handle);
+    const known = this.#byHandle.get(key);
+    if (known !== undefined) {
+      known.update(attributes, this.#times);
+      return known;
+    }
+    const inode = new Inode(this.#nextNodeId, Uint8Array.from(handle), attributes, this.#times);
+    this.#nextNodeId += 1n;
+    this.#byNodeId.set(inode.nodeId, inode);
+    this.#byHandle.set(key, inode);
+    return inode;
+  }
+
+  /** Takes back `lookups` references; an inode without any, and not open, is gone. */
+  forget(nodeId: NodeId, lookups: bigint): void {
+    const inode = this.#byNodeId.get(nodeId);
+    if (inode === undefined || nodeId === ROOT_NODE_ID) return;
+    inode.lookups -= lookups;
+    this.drop(inode);
+  }
+
+  /** Removes an inode nobody refers to any more. */
+  drop(inode: Inode): void {
+    if (inode.lookups > 0n || inode.open !== undefined || inode.nodeId === ROOT_NODE_ID) return;
+    this.#byNodeId.delete(inode.nodeId);
+    if (this.#byHandle.get(keyOf(inode.handle)) === inode) this.#byHandle.delete(keyOf(inode.handle));
+  }
+}

@@ -1,0 +1,15 @@
+/** Names remembered for LOOKUP beyond what the kernel keeps; the oldest go first. */
+export const NAME_CACHE_ENTRIES_MAX = 65_536;
+/** Callers whose supplementary groups are remembered. */
+export const CALLER_CACHE_ENTRIES_MAX = 4_096;
+/** How long a caller's supplementary groups are believed, in milliseconds: a pid can be given to another process. */
+export const CALLER_CACHE_MS = 1_000;
+/** Bytes of one open file asked for ahead of its reader on the wire path. */
+export const READ_AHEAD_BYTES = 8 * 1024 * 1024;
+/** Sequential reads in a row after which reading ahead begins. */
+export const READ_AHEAD_AFTER = 2;
+/** Bytes of directory entries asked for in one READDIRPLUS, attributes included. */
+export const DIRECTORY_PAGE_BYTES = 64 * 1024;
+/** Largest and default READ, in bytes. */
+export const RSIZE_MAX_BYTES = 1024 * 1024;
+export const RSIZE_MIN_BYTES = 4096;

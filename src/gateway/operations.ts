@@ -1,0 +1,133 @@
+/**
+ * What a FUSE driver asks and a file system answers: the operations by their FUSE names, free of FUSE bytes.
+ * A failed operation is the value of an errno (positive); 0 is success where there is nothing to say.
+ */
+
+/** A positive errno of Linux, or 0. */
+export type Errno = number;
+export type Outcome<T> = T | Errno;
+export type Answer<T> = Outcome<T> | Promise<Outcome<T>>;
+
+/** Identifies an inode between LOOKUP and FORGET; the root is 1n, and no number is used twice. */
+export type NodeId = bigint;
+export const ROOT_NODE_ID: NodeId = 1n;
+
+/** The process behind a request. */
+export interface CallContext {
+  readonly uid: number;
+  readonly gid: number;
+  /** 0 where the kernel asks on its own account, or the caller lives in a foreign pid namespace. */
+  readonly pid: number;
+  /** Aborted when the caller no longer waits. */
+  readonly signal: AbortSignal;
+}
+
+export interface Timestamp {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+export interface Attributes {
+  /** Inode number shown to programs. */
+  readonly ino: bigint;
+  /** Type and permission bits, as in st_mode. */
+  readonly mode: number;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly rdevMajor: number;
+  readonly rdevMinor: number;
+  /** Bytes. */
+  readonly size: bigint;
+  /** Bytes of storage used. */
+  readonly used: bigint;
+  readonly atime: Timestamp;
+  readonly mtime: Timestamp;
+  readonly ctime: Timestamp;
+}
+
+export interface AttributesReply {
+  readonly attributes: Attributes;
+  /** How long the kernel may keep them, in milliseconds. */
+  readonly validMs: number;
+}
+
+export interface Entry {
+  /** 0n: the name does not exist, and the kernel may remember that for `entryValidMs`. */
+  readonly nodeId: NodeId;
+  /** How long the kernel may keep name and inode together, in milliseconds. */
+  readonly entryValidMs: number;
+  readonly attributes: AttributesReply | undefined;
+}
+
+/** How a file was opened. */
+export interface Opened {
+  /** Comes back in READ and RELEASE. */
+  readonly fileHandle: bigint;
+  /** Set where the kernel reads the server's own pages: the id that KernelServices.openBacking returned. */
+  readonly backingId?: number;
+  /** Whether what the kernel has cached of the file still holds. */
+  readonly keepCache: boolean;
+}
+
+/** Receives directory entries until it is full. */
+export interface DirectorySink {
+  /** False for a plain READDIR: entries are then not looked at and count as no lookups. */
+  readonly wantsEntries: boolean;
+  /**
+   * @param cookie where reading goes on after this entry
+   * @param fileType bits of S_IFMT, or 0 where not known
+   * @param entry what LOOKUP of the name would answer; counts as a lookup when taken
+   * @returns false when there was no room: the entry was not taken
+   */
+  add(name: Uint8Array, cookie: bigint, ino: bigint, fileType: number, entry?: Entry): boolean;
+}
+
+export interface FileSystemStatistics {
+  readonly blockSizeBytes: number;
+  readonly blocks: bigint;
+  readonly blocksFree: bigint;
+  readonly blocksAvailable: bigint;
+  readonly files: bigint;
+  readonly filesFree: bigint;
+  readonly nameBytesMax: number;
+}
+
+/** What a driver can do for the file system. A driver without a capability refuses with an errno. */
+export interface KernelServices {
+  /** Registers an open file as the pages of files opened with the returned id (> 0), or says why not (errno). */
+  openBacking(descriptor: number): { readonly backingId: number } | Errno;
+  closeBacking(backingId: number): void;
+  /** Makes the kernel ask for attributes again. Never waits for pages. */
+  invalidateAttributes(nodeId: NodeId): void;
+}
+
+export interface Operations {
+  /** The driver is ready; called once, before any other operation. */
+  init(kernel: KernelServices): void;
+  lookup(parent: NodeId, name: Uint8Array, context: CallContext): Answer<Entry>;
+  forget(nodeId: NodeId, lookups: bigint): void;
+  getattr(nodeId: NodeId, context: CallContext): Answer<AttributesReply>;
+  /** @param mask of R_OK 4, W_OK 2, X_OK 1; 0 asks for existence */
+  access(nodeId: NodeId, mask: number, context: CallContext): Answer<0>;
+  readlink(nodeId: NodeId, context: CallContext): Answer<{ readonly target: Uint8Array }>;
+  /** @param flags of open(2) */
+  open(nodeId: NodeId, flags: number, context: CallContext): Answer<Opened>;
+  /** @returns the bytes as they came, in pieces; fewer than asked only at the end of the file */
+  read(
+    fileHandle: bigint,
+    offset: bigint,
+    sizeBytes: number,
+    context: CallContext,
+  ): Answer<readonly Uint8Array[]>;
+  release(fileHandle: bigint): void;
+  flush(fileHandle: bigint, context: CallContext): Answer<0>;
+  opendir(nodeId: NodeId, context: CallContext): Answer<Opened>;
+  /** @param cookie 0n, or that of the last entry taken */
+  readdir(fileHandle: bigint, cookie: bigint, sink: DirectorySink, context: CallContext): Answer<0>;
+  releasedir(fileHandle: bigint): void;
+  statfs(nodeId: NodeId, context: CallContext): Answer<FileSystemStatistics>;
+  getxattr(nodeId: NodeId, name: string, context: CallContext): Answer<{ readonly value: Uint8Array }>;
+  /** The file system is being unmounted; called once, after all others. */
+  destroy(): void;
+}

@@ -1,0 +1,89 @@
+/** What the server knows about one connection: who is at the other end, and what it holds. */
+import { BlockList, isIPv6 } from 'node:net';
+import type { ServerChannel } from '../fgdp/channel.ts';
+import type { CallInfo } from '../rpc/dispatcher.ts';
+import type { Credential } from '../rpc/auth.ts';
+import type { ExportOptions } from '../store/export-options.ts';
+import { squashIdentity } from '../store/squash.ts';
+import { canSwitchIdentity, serverIdentity, type Identity } from '../store/identity.ts';
+
+/** Who a connection comes from. */
+export type Peer =
+  /** Over a Unix socket the kernel says who it is: SO_PEERCRED, SO_PEERGROUPS. */
+  { readonly kind: 'unix'; readonly identity: Identity } | { readonly kind: 'tcp'; readonly address: string };
+
+export class ClientSession {
+  readonly peer: Peer;
+  readonly name: string;
+  /** Set by HELLO on a near connection. */
+  channel: ServerChannel | undefined;
+  /** Whether HELLO was said: such a connection is not idle when it is silent. */
+  isFgdp = false;
+  /** Grants not released yet. */
+  readonly grants = new Set<bigint>();
+
+  constructor(peer: Peer, name: string) {
+    this.peer = peer;
+    this.name = name;
+  }
+
+  /** Releases everything the client held. */
+  end(): void {
+    this.channel?.close();
+    this.grants.clear();
+  }
+}
+
+/** What every procedure receives beside its arguments. */
+export interface ServerContext {
+  readonly call: CallInfo;
+  readonly session: ClientSession;
+}
+
+const ANONYMOUS_ID = 65534;
+
+/** Who the call says it is, before the export squashes it. */
+function claimedIdentity({ call, session }: ServerContext): Identity {
+  const { peer } = session;
+  if (!canSwitchIdentity()) return serverIdentity();
+  // A peer that is not root is only ever itself, whatever AUTH_SYS claims.
+  if (peer.kind === 'unix' && peer.identity.uid !== 0) return peer.identity;
+  return identityOf(call.credential);
+}
+
+function identityOf(credential: Credential): Identity {
+  if (credential.flavor === 'none') return { uid: ANONYMOUS_ID, gid: ANONYMOUS_ID, groups: [] };
+  const { uid, gid, groups } = credential;
+  return { uid, gid, groups };
+}
+
+/** Who the caller is to an export. A server without root serves everybody as its own uid. */
+export function callerIdentity(context: ServerContext, options: ExportOptions): Identity {
+  const claimed = claimedIdentity(context);
+  return canSwitchIdentity() ? squashIdentity(options, claimed) : claimed;
+}
+
+/** Whether the connection may use an export at all: `clients=` limits TCP peers, a Unix peer is on this machine. */
+export function mayUseExport(session: ClientSession, options: ExportOptions): boolean {
+  const { peer } = session;
+  if (peer.kind === 'unix' || options.clients === undefined) return true;
+  const address = peer.address.replace(/^::ffff:(?=\d+\.)/i, '');
+  return networksOf(options.clients).check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+}
+
+const networkLists = new WeakMap<readonly string[], BlockList>();
+
+function networksOf(clients: readonly string[]): BlockList {
+  let networks = networkLists.get(clients);
+  if (networks === undefined) {
+    networks = new BlockList();
+    for (const network of clients) {
+      const [address = '', bits] = network.split('/');
+      const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+      if (bits === undefined) networks.addAddress(address, family);
+      else networks.addSubnet(address, Number(bits), family);
+    }
+    networkLists.set(clients, networks);
+  }
+  return networks;
+}

@@ -1,0 +1,131 @@
+/** The FGDP program: HELLO proves who and where the server is, GRANT hands out the exported files themselves. */
+import type { ChannelListener } from '../fgdp/channel.ts';
+import { FGDP_VERSION, GRANTS_PER_SESSION_MAX } from '../fgdp/limits.ts';
+import {
+  FEATURE_DESCRIPTORS,
+  GRANT_STAT,
+  HELLO_STAT,
+  SHARED_FILE_KIND,
+  type FGDP_PROCEDURES,
+  type GRANTargs,
+  type GRANTres,
+  type HELLOargs,
+  type HELLOres,
+} from '../fgdp/program.ts';
+import { signProof } from '../fgdp/proof.ts';
+import { NFS3_OK } from '../nfs3/status.ts';
+import type { Handlers } from '../rpc/program.ts';
+import { openGrant } from '../store/operations.ts';
+import type { Store } from '../store/store.ts';
+import { attributesOf, fattr3Of, postOpAttributes } from './attributes.ts';
+import type { ServerContext } from './client-session.ts';
+import { onFile, type Target } from './nfs-procedures.ts';
+import type { ServerKey } from './server-key.ts';
+
+export interface FgdpService {
+  readonly store: Store;
+  readonly key: ServerKey;
+  readonly serverName: string;
+  readonly bootId: string;
+  /** Where near guests bring their channels; undefined for a server without a Unix socket. */
+  readonly channels: ChannelListener | undefined;
+}
+
+/** The whole of a file: its end is where the file ends now. */
+const WHOLE_FILE_OFFSET = 0n;
+
+/** The FGDP procedures of one server. */
+export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCEDURES, ServerContext> {
+  let nextGrantId = 1n;
+
+  const hello = (args: HELLOargs, { session }: ServerContext): HELLOres => {
+    if (args.version !== FGDP_VERSION) {
+      return { status: HELLO_STAT.HELLO_VERSION, low: FGDP_VERSION, high: FGDP_VERSION };
+    }
+    const { key, bootId, channels } = service;
+    const isNear = session.peer.kind === 'unix' && args.channel_token.length > 0;
+    const channel = isNear ? channels?.claim(args.channel_token) : undefined;
+    if (channel?.prove(args.channel_token) === true) {
+      session.channel?.close();
+      session.channel = channel;
+    } else {
+      channel?.close();
+    }
+    session.isFgdp = true;
+    const boot_id = Buffer.from(bootId);
+    const proof = { nonce: args.nonce, server_id: key.id, boot_id, channel_token: args.channel_token };
+    return {
+      status: HELLO_STAT.HELLO_OK,
+      version: FGDP_VERSION,
+      features: args.features & FEATURE_DESCRIPTORS,
+      server_id: key.id,
+      server_name: Buffer.from(service.serverName),
+      boot_id,
+      public_key: key.publicKey,
+      signature: signProof(key.privateKey, proof),
+      channel: session.channel !== undefined,
+    };
+  };
+
+  const grant = (found: Target, { session }: ServerContext): GRANTres => {
+    const { node, identity } = found;
+    const useWire = (reason: string): GRANTres => ({
+      status: NFS3_OK,
+      file_attributes: attributesOf(node),
+      body: { grant: GRANT_STAT.USE_WIRE, reason: Buffer.from(reason) },
+    });
+    const { options, isolation } = node.export;
+    if (session.channel === undefined) return useWire('this connection has no descriptor channel');
+    if (options.grants === 'none') return useWire(`export ${options.name} has grants=none`);
+    if (isolation !== 'private-mount') {
+      return useWire(
+        'the server lacks CAP_SYS_ADMIN, without which a descriptor could be reopened for writing',
+      );
+    }
+    if (session.grants.size >= GRANTS_PER_SESSION_MAX) {
+      return useWire(`this guest holds ${GRANTS_PER_SESSION_MAX} grants already`);
+    }
+    // Opened afresh: the receiver of a descriptor could change the flags of one that others use, too.
+    const file = openGrant(identity, node);
+    try {
+      const { fd, status } = file;
+      const grantId = nextGrantId;
+      if (!session.channel.grant(grantId, fd)) return useWire('the descriptor channel is full or broken');
+      nextGrantId += 1n;
+      session.grants.add(grantId);
+      return {
+        status: NFS3_OK,
+        file_attributes: fattr3Of(node.export, status),
+        body: {
+          grant: GRANT_STAT.GRANTED,
+          grant_id: grantId,
+          kind: SHARED_FILE_KIND.EXPORTED_FILE,
+          handle: {
+            shared_file: grantId,
+            offset: WHOLE_FILE_OFFSET,
+            length: status.size,
+            generation: BigInt.asUintN(64, status.ctimeNs),
+          },
+        },
+      };
+    } finally {
+      file.close();
+    }
+  };
+
+  return {
+    NULL: () => undefined,
+    HELLO: hello,
+    GRANT: (args: GRANTargs, context): GRANTres =>
+      onFile<GRANTres>(
+        service.store,
+        args.file,
+        context,
+        (found) => grant(found, context),
+        (status, node) => ({ status, file_attributes: postOpAttributes(node) }),
+      ),
+    RELEASE: (args, { session }) => {
+      for (const grantId of args.grants) session.grants.delete(grantId);
+    },
+  };
+}

@@ -1,0 +1,350 @@
+/** The NFS program: RFC 1813 section 3.3. Exports are read-only, so the writing half answers NFS3ERR_ROFS. */
+import {
+  ACCESS3_DELETE,
+  ACCESS3_EXECUTE,
+  ACCESS3_EXTEND,
+  ACCESS3_LOOKUP,
+  ACCESS3_MODIFY,
+  ACCESS3_READ,
+  FSF3_CANSETTIME,
+  FSF3_HOMOGENEOUS,
+  FSF3_LINK,
+  FSF3_SYMLINK,
+  type ACCESS3res,
+  type FSINFO3res,
+  type FSSTAT3res,
+  type GETATTR3res,
+  type LOOKUP3res,
+  type NFS_PROCEDURES,
+  type PATHCONF3res,
+  type READ3args,
+  type READ3res,
+  type READDIR3res,
+  type READDIRPLUS3res,
+  type READLINK3res,
+  type entry3,
+  type entryplus3,
+} from '../nfs3/nfs.ts';
+import { TRANSFER_BYTES_MAX } from '../nfs3/limits.ts';
+import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
+import { FTYPE3, type nfs_fh3, type wcc_data } from '../nfs3/types.ts';
+import type { Handlers } from '../rpc/program.ts';
+import {
+  R_OK,
+  W_OK,
+  X_OK,
+  access,
+  fileSystem,
+  lookup,
+  lookupEntry,
+  openFile,
+  readDirectory,
+  readlink,
+} from '../store/operations.ts';
+import { readSource, type PageSource } from '../store/open-file.ts';
+import type { Store, StoreNode } from '../store/store.ts';
+import type { Identity } from '../store/identity.ts';
+import { attributesOf, fattr3Of, postOpAttributes } from './attributes.ts';
+import { callerIdentity, mayUseExport, type ServerContext } from './client-session.ts';
+import { DirectoryReplyBudget } from './directory-reply.ts';
+import { DIRECTORY_REPLY_BYTES_MAX } from './limits.ts';
+import { orStatus, statusOfError } from './outcome.ts';
+
+/** Directory cookies are positions of the file system itself: no verifier is needed to keep them good. */
+const COOKIE_VERIFIER = new Uint8Array(8);
+const NO_WCC: wcc_data = { before: null, after: null };
+const TRANSFER_MULTIPLE_BYTES = 4096;
+const LINK_MAX = 32_000;
+const NAME_MAX = 255;
+const FILE_SIZE_MAX = 0x7fff_ffff_ffff_ffffn;
+
+/** A file of an export and who wants something of it. */
+export interface Target {
+  readonly node: StoreNode;
+  readonly identity: Identity;
+}
+
+class AccessDenied extends Error {}
+
+/** The file behind a handle. Throws StoreError for a handle that is wrong, AccessDenied for a client that may not. */
+function target(store: Store, handle: nfs_fh3, context: ServerContext): Target {
+  const node = store.resolve(handle.data);
+  if (!mayUseExport(context.session, node.export.options)) throw new AccessDenied();
+  return { node, identity: callerIdentity(context, node.export.options) };
+}
+
+/**
+ * Runs the body of a procedure on the file behind a handle. A failure is answered with its status and, where the
+ * handle was good, the file's attributes.
+ */
+export function onFile<T>(
+  store: Store,
+  handle: nfs_fh3,
+  context: ServerContext,
+  body: (target: Target) => T,
+  fail: (status: nfs3error, node: StoreNode | undefined) => T,
+): T {
+  let found: Target | undefined;
+  return orStatus(
+    () => {
+      try {
+        found = target(store, handle, context);
+        return body(found);
+      } catch (error) {
+        if (error instanceof AccessDenied) return fail(NFSSTAT3.NFS3ERR_ACCES, undefined);
+        throw error;
+      }
+    },
+    (status) => fail(status, found?.node),
+  );
+}
+
+function grantedRights(wanted: number, { node, identity }: Target, isDirectory: boolean): number {
+  const search = isDirectory ? ACCESS3_LOOKUP : ACCESS3_EXECUTE;
+  const change = ACCESS3_MODIFY | ACCESS3_EXTEND | (isDirectory ? ACCESS3_DELETE : 0);
+  const rights = [
+    [ACCESS3_READ, R_OK],
+    [search, X_OK],
+    [change, W_OK],
+  ] as const;
+  let bits = 0;
+  for (const [right, bit] of rights) if ((wanted & right) !== 0) bits |= bit;
+  const allowed = access(identity, node, bits);
+  let granted = 0;
+  for (const [right, bit] of rights) if ((allowed & bit) !== 0) granted |= wanted & right;
+  return granted;
+}
+
+/** Where the bytes of a READ lie. The encoding of the route turns it into bytes, or into a page handle. */
+export function pageSource({ node, identity }: Target, offset: bigint, count: number): PageSource {
+  return openFile(identity, node).source(offset, Math.min(count, TRANSFER_BYTES_MAX));
+}
+
+async function read(store: Store, args: READ3args, context: ServerContext): Promise<READ3res> {
+  const opened = onFile<{ source: PageSource; node: StoreNode } | READ3res>(
+    store,
+    args.file,
+    context,
+    (found) => ({ source: pageSource(found, args.offset, args.count), node: found.node }),
+    (status, node) => ({ status, file_attributes: postOpAttributes(node) }),
+  );
+  if (!('source' in opened)) return opened;
+  // Nodes are good for this turn only, and the bytes may take longer.
+  const file_attributes = postOpAttributes(opened.node);
+  try {
+    const { bytes, eof, release } = await readSource(opened.source);
+    context.call.afterReply(release);
+    return { status: NFS3_OK, file_attributes, count: bytes.length, eof, data: [bytes] };
+  } catch (error) {
+    const status = statusOfError(error);
+    if (status === undefined) throw error;
+    return { status, file_attributes };
+  }
+}
+
+function toCount(value: bigint): bigint {
+  return value < 0n ? 0n : value;
+}
+
+/** The NFS procedures over one store. */
+export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, ServerContext> {
+  /** Every change is refused, but a wrong handle is still told from a right one. */
+  const refuse = (handle: nfs_fh3, context: ServerContext): nfs3error =>
+    onFile<nfs3error>(
+      store,
+      handle,
+      context,
+      () => NFSSTAT3.NFS3ERR_ROFS,
+      (status) => status,
+    );
+  const refuseChange = (handle: nfs_fh3, context: ServerContext) => ({
+    status: refuse(handle, context),
+    wcc: NO_WCC,
+  });
+
+  return {
+    NULL: () => undefined,
+
+    GETATTR: (args, context): GETATTR3res =>
+      onFile<GETATTR3res>(
+        store,
+        args.object,
+        context,
+        ({ node }) => ({ status: NFS3_OK, obj_attributes: attributesOf(node) }),
+        (status) => ({ status }),
+      ),
+
+    LOOKUP: ({ what }, context): LOOKUP3res =>
+      onFile<LOOKUP3res>(
+        store,
+        what.dir,
+        context,
+        ({ node: directory, identity }) => {
+          const node = lookup(identity, directory, what.name);
+          return {
+            status: NFS3_OK,
+            object: { data: node.handle },
+            obj_attributes: postOpAttributes(node),
+            dir_attributes: postOpAttributes(directory),
+          };
+        },
+        (status, directory) => ({ status, dir_attributes: postOpAttributes(directory) }),
+      ),
+
+    ACCESS: (args, context): ACCESS3res =>
+      onFile<ACCESS3res>(
+        store,
+        args.object,
+        context,
+        (found) => {
+          const attributes = attributesOf(found.node);
+          const granted = grantedRights(args.access, found, attributes.type === FTYPE3.NF3DIR);
+          return { status: NFS3_OK, obj_attributes: attributes, access: granted };
+        },
+        (status, node) => ({ status, obj_attributes: postOpAttributes(node) }),
+      ),
+
+    READLINK: (args, context): READLINK3res =>
+      onFile<READLINK3res>(
+        store,
+        args.symlink,
+        context,
+        ({ node, identity }) => ({
+          status: NFS3_OK,
+          data: readlink(identity, node),
+          symlink_attributes: postOpAttributes(node),
+        }),
+        (status, node) => ({ status, symlink_attributes: postOpAttributes(node) }),
+      ),
+
+    READ: (args, context) => read(store, args, context),
+
+    READDIR: (args, context): READDIR3res =>
+      onFile<READDIR3res>(
+        store,
+        args.dir,
+        context,
+        ({ node, identity }) => {
+          const budget = new DirectoryReplyBudget(args.count);
+          const entries: entry3[] = [];
+          const eof = readDirectory(identity, node, args.cookie, ({ fileid, cookie, name }) => {
+            if (!budget.take(name)) return false;
+            entries.push({ fileid, name, cookie });
+            return true;
+          });
+          const dir_attributes = postOpAttributes(node);
+          return { status: NFS3_OK, dir_attributes, cookieverf: COOKIE_VERIFIER, entries, eof };
+        },
+        (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
+      ),
+
+    READDIRPLUS: (args, context): READDIRPLUS3res =>
+      onFile<READDIRPLUS3res>(
+        store,
+        args.dir,
+        context,
+        ({ node, identity }) => {
+          const budget = new DirectoryReplyBudget(args.maxcount, args.dircount);
+          const entries: entryplus3[] = [];
+          const eof = readDirectory(identity, node, args.cookie, ({ fileid, cookie, name }) => {
+            const details = lookupEntry(identity, node, name);
+            if (!budget.take(name, { handleBytes: details?.handle.length })) return false;
+            entries.push({
+              fileid,
+              name,
+              cookie,
+              name_attributes: details === undefined ? null : fattr3Of(node.export, details.attributes),
+              name_handle: details === undefined ? null : { data: details.handle },
+            });
+            return true;
+          });
+          const dir_attributes = postOpAttributes(node);
+          return { status: NFS3_OK, dir_attributes, cookieverf: COOKIE_VERIFIER, entries, eof };
+        },
+        (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
+      ),
+
+    FSSTAT: (args, context): FSSTAT3res =>
+      onFile<FSSTAT3res>(
+        store,
+        args.fsroot,
+        context,
+        ({ node }) => {
+          const numbers = fileSystem(node);
+          const bytes = (blocks: bigint): bigint => toCount(blocks) * BigInt(numbers.blockSizeBytes);
+          return {
+            status: NFS3_OK,
+            obj_attributes: postOpAttributes(node),
+            tbytes: bytes(numbers.blocks),
+            fbytes: bytes(numbers.blocksFree),
+            abytes: bytes(numbers.blocksAvailable),
+            tfiles: toCount(numbers.files),
+            ffiles: toCount(numbers.filesFree),
+            afiles: toCount(numbers.filesFree),
+            invarsec: 0,
+          };
+        },
+        (status, node) => ({ status, obj_attributes: postOpAttributes(node) }),
+      ),
+
+    FSINFO: (args, context): FSINFO3res =>
+      onFile<FSINFO3res>(
+        store,
+        args.fsroot,
+        context,
+        ({ node }) => ({
+          status: NFS3_OK,
+          obj_attributes: postOpAttributes(node),
+          rtmax: TRANSFER_BYTES_MAX,
+          rtpref: TRANSFER_BYTES_MAX,
+          rtmult: TRANSFER_MULTIPLE_BYTES,
+          wtmax: TRANSFER_BYTES_MAX,
+          wtpref: TRANSFER_BYTES_MAX,
+          wtmult: TRANSFER_MULTIPLE_BYTES,
+          dtpref: DIRECTORY_REPLY_BYTES_MAX,
+          maxfilesize: FILE_SIZE_MAX,
+          time_delta: { seconds: 0, nseconds: 1 },
+          properties: FSF3_LINK | FSF3_SYMLINK | FSF3_HOMOGENEOUS | FSF3_CANSETTIME,
+        }),
+        (status, node) => ({ status, obj_attributes: postOpAttributes(node) }),
+      ),
+
+    PATHCONF: (args, context): PATHCONF3res =>
+      onFile<PATHCONF3res>(
+        store,
+        args.object,
+        context,
+        ({ node }) => ({
+          status: NFS3_OK,
+          obj_attributes: postOpAttributes(node),
+          linkmax: LINK_MAX,
+          name_max: NAME_MAX,
+          no_trunc: true,
+          chown_restricted: true,
+          case_insensitive: false,
+          case_preserving: true,
+        }),
+        (status, node) => ({ status, obj_attributes: postOpAttributes(node) }),
+      ),
+
+    SETATTR: (args, context) => refuseChange(args.object, context),
+    WRITE: (args, context) => refuseChange(args.file, context),
+    CREATE: (args, context) => refuseChange(args.where.dir, context),
+    MKDIR: (args, context) => refuseChange(args.where.dir, context),
+    SYMLINK: (args, context) => refuseChange(args.where.dir, context),
+    MKNOD: (args, context) => refuseChange(args.where.dir, context),
+    REMOVE: (args, context) => refuseChange(args.object.dir, context),
+    RMDIR: (args, context) => refuseChange(args.object.dir, context),
+    COMMIT: (args, context) => refuseChange(args.file, context),
+    RENAME: (args, context) => ({
+      status: refuse(args.from.dir, context),
+      fromdir_wcc: NO_WCC,
+      todir_wcc: NO_WCC,
+    }),
+    LINK: (args, context) => ({
+      status: refuse(args.file, context),
+      file_attributes: null,
+      linkdir_wcc: NO_WCC,
+    }),
+  };
+}

@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from '../system/constants.ts';
+import { ErrnoError, errnoOf } from '../system/errno.ts';
+import { closeFd, openat, statFd, type FileStatus } from '../system/files.ts';
+import { nameToHandleAt, openByHandleAt } from '../system/handles.ts';
+import { becomeServer } from '../system/identity.ts';
+import { clonePrivateMount } from '../system/mounts.ts';
+import type { ExportOptions } from './export-options.ts';
+import { EXPORT_ID_BYTES, fitsFileHandle } from './file-handle.ts';
+
+/**
+ * How an export is kept apart: `private-mount` is a read-only clone of its mount, in which no other mount is seen and
+ * whose descriptors cannot be reopened for writing; `one-file-system` is the directory itself, where other mounts
+ * are refused on the way (EXDEV).
+ */
+export type Isolation = 'private-mount' | 'one-file-system';
+
+/** `kernel`: handles are the file system's; `table`: they are of the handle table (and may be in the first case). */
+export type HandleKind = 'kernel' | 'table';
+
+/** One exported directory, open. */
+export class ExportTree {
+  readonly options: ExportOptions;
+  /** First bytes of SHA-256(name, NUL, real path). */
+  readonly id: Buffer;
+  /** The real path. */
+  readonly directory: string;
+  readonly isolation: Isolation;
+  readonly handles: HandleKind;
+  /** Open for reading, so that it serves openByHandleAt. Closed by close(). */
+  readonly rootFd: number;
+  /** Of the root, when it was opened: only its device and inode number stay true. */
+  readonly rootStatus: FileStatus;
+  readonly #rootPath: Buffer;
+
+  /** Throws ErrnoError: ENOENT, ENOTDIR, EACCES. `handles` forces a kind. */
+  constructor(options: ExportOptions, handles?: HandleKind) {
+    becomeServer();
+    this.options = options;
+    this.directory = fs.realpathSync(options.directory);
+    this.id = createHash('sha256')
+      .update(`${options.name}\0${this.directory}`)
+      .digest()
+      .subarray(0, EXPORT_ID_BYTES);
+    const clone = tryCloneMount(this.directory, options.readOnly);
+    this.isolation = clone === undefined ? 'one-file-system' : 'private-mount';
+    this.rootFd = clone ?? openat(AT_FDCWD, this.directory, O_RDONLY | O_DIRECTORY);
+    this.rootStatus = statFd(this.rootFd);
+    this.#rootPath = pathOf(this.rootFd);
+    this.handles = handles ?? (hasKernelHandles(this.rootFd) ? 'kernel' : 'table');
+  }
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  isRoot(status: FileStatus): boolean {
+    const root = this.rootStatus;
+    return status.ino === root.ino && status.devMinor === root.devMinor && status.devMajor === root.devMajor;
+  }
+
+  /** Where an open file lies now, relative to the root (empty for it); undefined outside of it, or when deleted. */
+  relativePath(fd: number): Buffer | undefined {
+    const full = pathOf(fd);
+    if (full.equals(this.#rootPath)) return Buffer.alloc(0);
+    const prefix = this.#rootPath.equals(SLASH) ? SLASH : Buffer.concat([this.#rootPath, SLASH]);
+    return full.subarray(0, prefix.length).equals(prefix) ? full.subarray(prefix.length) : undefined;
+  }
+
+  close(): void {
+    closeFd(this.rootFd);
+  }
+}
+
+const SLASH = Buffer.from('/');
+
+/** In a private mount, the kernel prints paths from the mount's root on. */
+function pathOf(fd: number): Buffer {
+  return fs.readlinkSync(`/proc/self/fd/${fd}`, 'buffer');
+}
+
+function tryCloneMount(directory: string, readOnly: boolean): number | undefined {
+  try {
+    return clonePrivateMount(directory, readOnly);
+  } catch (error) {
+    // Not allowed, or an older kernel; EINVAL in a user namespace, where mounts of others cannot be changed.
+    if (error instanceof ErrnoError && ['EPERM', 'ENOSYS', 'EINVAL'].includes(error.code)) return undefined;
+    throw error;
+  }
+}
+
+function hasKernelHandles(rootFd: number): boolean {
+  try {
+    const handle = nameToHandleAt(rootFd);
+    if (!fitsFileHandle(handle)) return false;
+    closeFd(openByHandleAt(rootFd, handle, O_PATH | O_NOFOLLOW));
+    return true;
+  } catch (error) {
+    // No handles (EOPNOTSUPP), no right to open them (EPERM), or none that find their file again (ESTALE).
+    if (errnoOf(error) !== undefined) return false;
+    throw error;
+  }
+}

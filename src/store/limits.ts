@@ -1,0 +1,21 @@
+/** Descriptors (O_PATH) kept for handles that were used lately, for all exports of a store. */
+export const OPEN_NODES_MAX = 1024;
+/** How long an unused one is kept. While it is, a deleted file's blocks stay allocated. */
+export const OPEN_NODE_IDLE_MS = 5000;
+/** Files kept open for reading, for all exports of a store; files being read right now come on top. */
+export const OPEN_FILES_MAX = 512;
+export const OPEN_FILE_IDLE_MS = 5000;
+/** The most that one readSource returns. */
+export const READ_BYTES_MAX = 1_048_576;
+/** Buffers of READ_BYTES_MAX kept for the next reads. */
+export const SPARE_READ_BUFFERS_MAX = 16;
+/** Reads up to here take memory of their own size instead of such a buffer. */
+export const SMALL_READ_BYTES_MAX = 16_384;
+/** RFC 1813, section 2.4: NFS3_FHSIZE. */
+export const FILE_HANDLE_BYTES_MAX = 64;
+/** NAME_MAX of Linux. */
+export const NAME_BYTES_MAX = 255;
+/** Directory entries are taken from the kernel in pieces of this size. */
+export const DIRECTORY_BUFFER_BYTES = 32_768;
+/** How many directories a climb from `..` to the export's root passes before it is given up. */
+export const DIRECTORY_DEPTH_MAX = 2048;

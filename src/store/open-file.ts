@@ -1,0 +1,206 @@
+import fs from 'node:fs';
+import {
+  O_NOCTTY,
+  O_NONBLOCK,
+  O_RDONLY,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  X_OK,
+  AT_FDCWD,
+} from '../system/constants.ts';
+import { ErrnoError } from '../system/errno.ts';
+import { faccess, openat, preadNowait, statFd, type FileStatus } from '../system/files.ts';
+import { becomeServer, runAs, type Identity } from '../system/identity.ts';
+import { closeAfterTurn, DescriptorCache, type Retirable } from './descriptor-cache.ts';
+import { OPEN_FILE_IDLE_MS, OPEN_FILES_MAX, READ_BYTES_MAX } from './limits.ts';
+import { returnReadBuffer, takeReadBuffer } from './read-buffers.ts';
+import { StoreError } from './store-error.ts';
+
+/** An exported file, open for reading under somebody's identity. Open as long as somebody holds it. */
+export class ReadFile implements Retirable {
+  /** Usable in the turn in which the file was obtained, or while it is held. */
+  readonly fd: number;
+  /** When permissions were checked; a change of the file since then asks for a new check. */
+  readonly checkedCtimeNs: bigint;
+  readonly #closed: () => void;
+  // The first hold is the cache's.
+  #holds = 1;
+
+  constructor(fd: number, checkedCtimeNs: bigint, closed: () => void) {
+    this.fd = fd;
+    this.checkedCtimeNs = checkedCtimeNs;
+    this.#closed = closed;
+  }
+
+  /** Keeps the descriptor open until release(). */
+  hold(): this {
+    if (this.#holds === 0) throw new ErrnoError('EBADF', 'hold', 'the file is closed');
+    this.#holds += 1;
+    return this;
+  }
+
+  release(): void {
+    if (this.#holds === 0) throw new ErrnoError('EBADF', 'release', 'the file is closed');
+    this.#holds -= 1;
+    if (this.#holds > 0) return;
+    closeAfterTurn(this.fd);
+    this.#closed();
+  }
+
+  retire(): void {
+    this.release();
+  }
+
+  /** Where bytes are, without reading them: `length` bytes, at most READ_BYTES_MAX of them, from `offset` on. */
+  source(offset: bigint, length: number): PageSource {
+    return new PageSource(this, offset, Math.min(length, READ_BYTES_MAX));
+  }
+}
+
+/** Bytes of a file that are still to be read, or to be pointed at. Holds the file until it is read or released. */
+export class PageSource {
+  readonly file: ReadFile;
+  readonly offset: bigint;
+  readonly length: number;
+  #released = false;
+
+  constructor(file: ReadFile, offset: bigint, length: number) {
+    this.file = file.hold();
+    this.offset = offset;
+    this.length = length;
+  }
+
+  /** May be called again, without effect. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.file.release();
+  }
+}
+
+export interface ReadBytes {
+  /** Fewer than asked only at the end of the file. */
+  bytes: Uint8Array;
+  /** Nothing follows these bytes. */
+  eof: boolean;
+  /** Gives the memory back, once, when nobody looks at `bytes` any more. */
+  release(): void;
+}
+
+/**
+ * Reads a source and releases it. What the page cache has is copied at once; the rest is read by libuv's pool.
+ * Rejects with ErrnoError or a system error of Node's, like EIO.
+ */
+export async function readSource(source: PageSource): Promise<ReadBytes> {
+  const { file, offset } = source;
+  try {
+    const { size } = statFd(file.fd);
+    const left = size - offset;
+    if (left <= 0n) return { bytes: Buffer.alloc(0), eof: true, release: () => undefined };
+    const wanted = left < BigInt(source.length) ? Number(left) : source.length;
+    const buffer = takeReadBuffer(wanted);
+    const length = await fillBuffer(file.fd, buffer, offset).catch((error: unknown) => {
+      returnReadBuffer(buffer);
+      throw error;
+    });
+    return {
+      bytes: buffer.subarray(0, length),
+      // Short: somebody cut the file meanwhile.
+      eof: length < wanted || offset + BigInt(length) >= size,
+      release: () => returnReadBuffer(buffer),
+    };
+  } finally {
+    source.release();
+  }
+}
+
+async function fillBuffer(fd: number, buffer: Buffer, offset: bigint): Promise<number> {
+  let filled = 0;
+  while (filled < buffer.length) {
+    const rest = filled === 0 ? buffer : buffer.subarray(filled);
+    const at = offset + BigInt(filled);
+    const length = preadNowait(fd, rest, at) ?? (await readAsync(fd, rest, at));
+    if (length === 0) break;
+    filled += length;
+  }
+  return filled;
+}
+
+function readAsync(fd: number, buffer: Buffer, offset: bigint): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.read(fd, buffer, 0, buffer.length, offset, (error, length) => {
+      if (error) reject(error);
+      else resolve(length);
+    });
+  });
+}
+
+/** What is opened: an O_PATH descriptor, and the name under which its file is known. */
+export interface FileToOpen {
+  fd: number;
+  key: string;
+}
+
+/** The files that a store has open for reading, by handle and identity. */
+export class OpenFiles {
+  readonly #cache = new DescriptorCache<ReadFile>({ max: OPEN_FILES_MAX, idleMs: OPEN_FILE_IDLE_MS });
+  #count = 0;
+
+  /** Descriptors that are open now, held ones included. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /**
+   * Opens a regular file for reading, or finds it open. As RFC 1813 section 4.4 advises, the owner may always read,
+   * and whoever may execute may read. EISDIR, EINVAL for what is no regular file; EACCES; EAGAIN while a lease
+   * is being broken; StoreError STALE for a deleted file.
+   */
+  open(identity: Identity, file: FileToOpen): ReadFile {
+    const status = regularFileStatus(file.fd);
+    const key = `${file.key}/${identity.uid}:${identity.gid}:${identity.groups.join()}`;
+    const known = this.#cache.get(key);
+    // Modes, owners and ACLs do not change without ctime.
+    if (known?.checkedCtimeNs === status.ctimeNs) return known;
+    const fd = openForReading(identity, file.fd, status);
+    const opened = new ReadFile(fd, status.ctimeNs, () => {
+      this.#count -= 1;
+    });
+    this.#count += 1;
+    this.#cache.set(key, opened);
+    return opened;
+  }
+
+  /** Lets go of every file; held ones close when they are released. */
+  close(): void {
+    this.#cache.clear();
+  }
+}
+
+/** Opens a file anew, with the checks of OpenFiles.open; the caller closes it. */
+export function openChecked(identity: Identity, pathFd: number): { fd: number; status: FileStatus } {
+  const status = regularFileStatus(pathFd);
+  return { fd: openForReading(identity, pathFd, status), status };
+}
+
+function regularFileStatus(pathFd: number): FileStatus {
+  const status = statFd(pathFd);
+  if (status.nlink === 0) throw new StoreError('STALE', 'the file was deleted');
+  const type = status.mode & S_IFMT;
+  if (type !== S_IFREG) throw new ErrnoError(type === S_IFDIR ? 'EISDIR' : 'EINVAL', 'open');
+  return status;
+}
+
+function openForReading(identity: Identity, pathFd: number, status: FileStatus): number {
+  // A file under a lease makes an open wait, unless it is non-blocking.
+  const open = () => openat(AT_FDCWD, `/proc/self/fd/${pathFd}`, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  try {
+    return runAs(identity, open);
+  } catch (error) {
+    if (!(error instanceof ErrnoError) || error.code !== 'EACCES') throw error;
+    if (identity.uid !== status.uid && !runAs(identity, () => faccess(pathFd, X_OK))) throw error;
+    becomeServer();
+    return open();
+  }
+}

@@ -1,0 +1,273 @@
+import {
+  AT_FDCWD,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  R_OK,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+  SEEK_SET,
+  S_IFLNK,
+  S_IFMT,
+  W_OK,
+  X_OK,
+} from '../system/constants.ts';
+import { ErrnoError } from '../system/errno.ts';
+import {
+  closeFd,
+  faccess,
+  fstatfs,
+  getdents64,
+  openat,
+  openat2,
+  readlinkFd,
+  seek,
+  statFd,
+  type FileStatus,
+  type FileSystemStatus,
+} from '../system/files.ts';
+import { becomeServer, runAs, type Identity } from '../system/identity.ts';
+import type { ExportTree } from './export-tree.ts';
+import { DIRECTORY_BUFFER_BYTES, DIRECTORY_DEPTH_MAX, NAME_BYTES_MAX } from './limits.ts';
+import { openChecked, type ReadFile } from './open-file.ts';
+import type { StoreNode } from './store.ts';
+import { StoreError } from './store-error.ts';
+
+/*
+ * What callers do with nodes. An identity is the caller's after squashIdentity; the kernel decides under it, and
+ * ErrnoError carries its answer. All are synchronous, and must be called in the turn that resolved the node.
+ */
+
+/**
+ * A name of a directory; links are not followed. `.` is the directory; `..` its parent, but the export's root at the
+ * root, and EACCES where no way up leads to it (the directory was moved out of the export). StoreError BAD_NAME,
+ * NAME_TOO_LONG; ErrnoError ENOENT, ENOTDIR, EACCES, EXDEV (another file system, without a private mount).
+ */
+export function lookup(identity: Identity, directory: StoreNode, name: Uint8Array): StoreNode {
+  return directory.store.adopt(directory.export, openName(identity, directory, name));
+}
+
+/** The attributes of a node; StoreError STALE when it is deleted. */
+export function attributes(node: StoreNode): FileStatus {
+  const status = statFd(node.fd);
+  if (status.nlink === 0) throw new StoreError('STALE', 'the file was deleted');
+  return status;
+}
+
+export { R_OK, W_OK, X_OK, type FileStatus };
+
+/** Those of the R_OK, W_OK, X_OK bits in `wanted` that the caller is granted. */
+export function access(identity: Identity, node: StoreNode, wanted: number): number {
+  const offered = node.export.options.readOnly ? wanted & ~W_OK : wanted;
+  return runAs(identity, () =>
+    [R_OK, W_OK, X_OK]
+      .filter((bit) => (offered & bit) !== 0 && faccess(node.fd, bit))
+      .reduce((granted, bit) => granted | bit, 0),
+  );
+}
+
+/** The target of a symbolic link, as it is stored; ErrnoError EINVAL for anything else. Everybody may read it. */
+export function readlink(identity: Identity, node: StoreNode): Buffer {
+  if ((attributes(node).mode & S_IFMT) !== S_IFLNK) throw new ErrnoError('EINVAL', 'readlink');
+  return runAs(identity, () => readlinkFd(node.fd));
+}
+
+export interface DirectoryItem {
+  /** The inode number of the entry. */
+  fileid: bigint;
+  /** Goes on after this entry. */
+  cookie: bigint;
+  name: Buffer;
+}
+
+/**
+ * Gives the entries after `cookie` (0: all), with `.` and `..`, to `visit` until it returns false; that entry then
+ * counts as not taken. Returns whether the end was reached. Cookies are the file system's positions, kept by nobody:
+ * names that stay are given once, whatever comes and goes meanwhile. ErrnoError ENOTDIR, EACCES; StoreError
+ * BAD_COOKIE; TOO_SMALL when not even the first entry was taken.
+ */
+export function readDirectory(
+  identity: Identity,
+  directory: StoreNode,
+  cookie: bigint,
+  visit: (item: DirectoryItem) => boolean,
+): boolean {
+  const fd = runAs(identity, () =>
+    openat(AT_FDCWD, `/proc/self/fd/${directory.fd}`, O_RDONLY | O_DIRECTORY | O_NONBLOCK),
+  );
+  try {
+    if (cookie !== 0n) seekDirectory(fd, cookie);
+    const rootFileid = exportRootFileid(directory);
+    let taken = 0;
+    for (;;) {
+      // A new buffer each time: names are views of it, and visitors may keep them.
+      const entries = getdents64(fd, Buffer.allocUnsafeSlow(DIRECTORY_BUFFER_BYTES));
+      if (entries.length === 0) return true;
+      for (const { ino, cookie: next, name } of entries) {
+        const fileid = rootFileid !== undefined && isDotDot(name) ? rootFileid : ino;
+        if (!visit({ fileid, cookie: next, name })) {
+          if (taken === 0) throw new StoreError('TOO_SMALL', 'no room for one directory entry');
+          return false;
+        }
+        taken += 1;
+      }
+    }
+  } finally {
+    closeFd(fd);
+  }
+}
+
+export interface EntryDetails {
+  handle: Buffer;
+  attributes: FileStatus;
+}
+
+/**
+ * Handle and attributes of a directory entry that readDirectory gave. Undefined when it vanished meanwhile or the
+ * caller may not look it up: READDIRPLUS then gives the name alone.
+ */
+export function lookupEntry(
+  identity: Identity,
+  directory: StoreNode,
+  name: Uint8Array,
+): EntryDetails | undefined {
+  let fd: number;
+  try {
+    fd = openName(identity, directory, name);
+  } catch (error) {
+    if (error instanceof ErrnoError || error instanceof StoreError) return undefined;
+    throw error;
+  }
+  try {
+    const { store, export: tree } = directory;
+    return { attributes: statFd(fd), handle: store.handleOf(tree, fd) };
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'STALE') return undefined;
+    throw error;
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** The numbers of the file system that a node lies on. */
+export function fileSystem(node: StoreNode): FileSystemStatus {
+  return fstatfs(node.fd);
+}
+
+/** Opens a regular file for reading, or finds it open: see OpenFiles.open. */
+export function openFile(identity: Identity, node: StoreNode): ReadFile {
+  return node.store.files.open(identity, { fd: node.fd, key: node.handle.toString('latin1') });
+}
+
+/** A file opened for handing it to a guest. */
+export interface GrantedFile {
+  /** Open for reading, shared with nobody: the receiver may change its flags. */
+  readonly fd: number;
+  readonly status: FileStatus;
+  /** Closes the descriptor here; copies that were sent stay open. */
+  close(): void;
+}
+
+/** Opens a regular file for a grant, with the checks of openFile; ErrnoError, StoreError as there. */
+export function openGrant(identity: Identity, node: StoreNode): GrantedFile {
+  const { fd, status } = openChecked(identity, node.fd);
+  return {
+    fd,
+    status,
+    close: () => {
+      closeFd(fd);
+    },
+  };
+}
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
+
+function isDotDot(name: Uint8Array): boolean {
+  return name.length === 2 && name[0] === DOT && name[1] === DOT;
+}
+
+/** An O_PATH descriptor of the name, which the caller closes. */
+function openName(identity: Identity, directory: StoreNode, name: Uint8Array): number {
+  if (name.length === 0 || name.includes(SLASH) || name.includes(0)) {
+    throw new StoreError('BAD_NAME', "a name is not empty and contains no '/' or NUL");
+  }
+  if (name.length > NAME_BYTES_MAX) throw new StoreError('NAME_TOO_LONG', `${name.length} bytes`);
+  if (isDotDot(name)) return openParent(identity, directory);
+  return runAs(identity, () =>
+    openat2(directory.fd, name, {
+      flags: O_PATH | O_NOFOLLOW,
+      resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    }),
+  );
+}
+
+function openParent(identity: Identity, directory: StoreNode): number {
+  const tree = directory.export;
+  const isRoot = tree.isRoot(statFd(directory.fd));
+  let parent: number | undefined;
+  try {
+    parent = runAs(identity, () => openat2(directory.fd, isRoot ? '.' : '..', CLIMB));
+    becomeServer();
+    if (isRoot || leadsToRoot(tree, parent)) return parent;
+  } catch (error) {
+    if (parent !== undefined) closeFd(parent);
+    throw isOutside(error) ? movedOut() : error;
+  }
+  closeFd(parent);
+  throw movedOut();
+}
+
+function movedOut(): ErrnoError {
+  return new ErrnoError('EACCES', 'lookup', 'the directory is not in the export any more');
+}
+
+/** fs/namei.c: a directory that its mount does not reach has no parent (ENOENT); a mount above is another (EXDEV). */
+function isOutside(error: unknown): boolean {
+  return error instanceof ErrnoError && (error.code === 'ENOENT' || error.code === 'EXDEV');
+}
+
+const CLIMB = {
+  flags: O_PATH | O_DIRECTORY | O_NOFOLLOW,
+  resolve: RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+};
+
+function leadsToRoot(tree: ExportTree, start: number): boolean {
+  let fd = start;
+  try {
+    let status = statFd(fd);
+    for (let depth = 0; depth < DIRECTORY_DEPTH_MAX; depth += 1) {
+      if (tree.isRoot(status)) return true;
+      const above = openat2(fd, '..', CLIMB);
+      if (fd !== start) closeFd(fd);
+      fd = above;
+      const { ino } = status;
+      status = statFd(fd);
+      // The top of the mount is its own parent.
+      if (status.ino === ino) return false;
+    }
+    return false;
+  } finally {
+    if (fd !== start) closeFd(fd);
+  }
+}
+
+function exportRootFileid(directory: StoreNode): bigint | undefined {
+  const status = statFd(directory.fd);
+  return directory.export.isRoot(status) ? status.ino : undefined;
+}
+
+function seekDirectory(fd: number, cookie: bigint): void {
+  try {
+    seek(fd, cookie, SEEK_SET);
+  } catch (error) {
+    if (error instanceof ErrnoError && error.code === 'EINVAL') {
+      throw new StoreError('BAD_COOKIE', 'not a position in a directory');
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,229 @@
+import fs from 'node:fs';
+import {
+  O_NOFOLLOW,
+  O_PATH,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+} from '../system/constants.ts';
+import { ErrnoError } from '../system/errno.ts';
+import { closeFd, openat2, statFd } from '../system/files.ts';
+import { nameToHandleAt, openByHandleAt } from '../system/handles.ts';
+import { becomeServer } from '../system/identity.ts';
+import { closeAfterTurn, DescriptorCache, type Retirable } from './descriptor-cache.ts';
+import type { ExportOptions } from './export-options.ts';
+import { ExportTree, type HandleKind } from './export-tree.ts';
+import {
+  fitsFileHandle,
+  loadHandleKey,
+  sealFileHandle,
+  TABLE_HANDLE_TYPE,
+  unsealFileHandle,
+  type HandleParts,
+} from './file-handle.ts';
+import { HandleTable, tableId } from './handle-table.ts';
+import { OPEN_NODE_IDLE_MS, OPEN_NODES_MAX } from './limits.ts';
+import { OpenFiles } from './open-file.ts';
+import { StoreError } from './store-error.ts';
+
+/** A file of an export, of any type. Its descriptor belongs to the store and is good within this turn. */
+export interface StoreNode {
+  readonly store: Store;
+  readonly export: ExportTree;
+  readonly handle: Buffer;
+  /** O_PATH. */
+  readonly fd: number;
+}
+
+export interface StoreSettings {
+  /** Made with mode 0700 where it is missing: the key of the handles, and the handle table. */
+  stateDirectory: string;
+  exports: readonly ExportOptions[];
+  /** Forces the kind of handle; by default the kernel's are taken where the file system has them. */
+  handles?: HandleKind;
+}
+
+class OpenNode implements StoreNode, Retirable {
+  readonly store: Store;
+  readonly export: ExportTree;
+  readonly handle: Buffer;
+  readonly fd: number;
+
+  constructor(store: Store, tree: ExportTree, handle: Buffer, fd: number) {
+    this.store = store;
+    this.export = tree;
+    this.handle = handle;
+    this.fd = fd;
+  }
+
+  retire(): void {
+    closeAfterTurn(this.fd);
+  }
+}
+
+/** The exports of one server. Everything here is synchronous and done as the server, not as a caller. */
+export class Store {
+  readonly #key: Buffer;
+  readonly #stateDirectory: string;
+  readonly #trees = new Map<string, ExportTree>();
+  readonly #treesById = new Map<string, ExportTree>();
+  readonly #nodes = new DescriptorCache<OpenNode>({ max: OPEN_NODES_MAX, idleMs: OPEN_NODE_IDLE_MS });
+  readonly files = new OpenFiles();
+  #table: HandleTable | undefined;
+
+  private constructor(settings: StoreSettings) {
+    becomeServer();
+    fs.mkdirSync(settings.stateDirectory, { recursive: true, mode: 0o700 });
+    this.#stateDirectory = settings.stateDirectory;
+    this.#key = loadHandleKey(settings.stateDirectory);
+    try {
+      for (const options of settings.exports) this.#openTree(options, settings.handles);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Throws ErrnoError for an export that cannot be opened. */
+  static open(settings: StoreSettings): Store {
+    return new Store(settings);
+  }
+
+  exports(): readonly ExportTree[] {
+    return [...this.#trees.values()];
+  }
+
+  export(name: string): ExportTree | undefined {
+    return this.#trees.get(name);
+  }
+
+  /** The handle of an export's root; StoreError STALE without such an export. */
+  rootHandle(name: string): Buffer {
+    const tree = this.#trees.get(name);
+    if (tree === undefined) throw new StoreError('STALE', `no export '${name}'`);
+    return this.handleOf(tree, tree.rootFd);
+  }
+
+  /** Descriptors kept for nodes now. */
+  get openNodes(): number {
+    return this.#nodes.size;
+  }
+
+  /** The file of a handle: StoreError BADHANDLE when we never issued it, STALE when its file or export is gone. */
+  resolve(handle: Uint8Array): StoreNode {
+    const bytes = Buffer.from(handle.buffer, handle.byteOffset, handle.length);
+    const key = bytes.toString('latin1');
+    // The MAC of a known handle was checked before: the very same bytes are the key.
+    const known = this.#nodes.get(key);
+    if (known !== undefined) {
+      if (statFd(known.fd).nlink > 0) return known;
+      this.#nodes.delete(key);
+      throw new StoreError('STALE', 'the file was deleted');
+    }
+    const parts = unsealFileHandle(this.#key, bytes);
+    const tree = this.#treesById.get(Buffer.from(parts.exportId).toString('latin1'));
+    if (tree === undefined) throw new StoreError('STALE', 'the export is gone');
+    becomeServer();
+    const fd = parts.type === TABLE_HANDLE_TYPE ? this.#openByTable(tree, parts) : openByKernel(tree, parts);
+    const node = new OpenNode(this, tree, Buffer.from(bytes), fd);
+    this.#nodes.set(key, node);
+    return node;
+  }
+
+  /** The handle of any open file of an export; StoreError STALE when it is deleted or was moved outside. */
+  handleOf(tree: ExportTree, fd: number): Buffer {
+    if (tree.handles === 'kernel') {
+      const { type, bytes } = nameToHandleAt(fd);
+      if (fitsFileHandle({ type, bytes })) {
+        return sealFileHandle(this.#key, { type, exportId: tree.id, body: bytes });
+      }
+    }
+    becomeServer();
+    const filePath = tree.relativePath(fd);
+    if (filePath === undefined) throw new StoreError('STALE', 'the file is not in the export any more');
+    const body = this.#handleTable().register(tree.id, statFd(fd), filePath);
+    return sealFileHandle(this.#key, { type: TABLE_HANDLE_TYPE, exportId: tree.id, body });
+  }
+
+  /** Takes over an O_PATH descriptor of a file of the export; it is closed also when this throws. */
+  adopt(tree: ExportTree, fd: number): StoreNode {
+    let handle: Buffer;
+    try {
+      handle = this.handleOf(tree, fd);
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+    const key = handle.toString('latin1');
+    const known = this.#nodes.get(key);
+    if (known !== undefined) {
+      closeFd(fd);
+      return known;
+    }
+    const node = new OpenNode(this, tree, handle, fd);
+    this.#nodes.set(key, node);
+    return node;
+  }
+
+  /** Closes everything; nodes and sources must not be in use. */
+  close(): void {
+    becomeServer();
+    this.files.close();
+    this.#nodes.clear();
+    for (const tree of this.#trees.values()) tree.close();
+    this.#trees.clear();
+    this.#treesById.clear();
+    this.#table?.close();
+    this.#table = undefined;
+  }
+
+  #openTree(options: ExportOptions, handles: HandleKind | undefined): void {
+    if (this.#trees.has(options.name)) throw new Error(`export '${options.name}' is given twice`);
+    const tree = new ExportTree(options, handles);
+    this.#trees.set(tree.name, tree);
+    this.#treesById.set(tree.id.toString('latin1'), tree);
+  }
+
+  #handleTable(): HandleTable {
+    return (this.#table ??= new HandleTable(this.#stateDirectory));
+  }
+
+  #openByTable(tree: ExportTree, parts: HandleParts): number {
+    const filePath = this.#handleTable().find(parts.body);
+    if (filePath === undefined) throw new StoreError('STALE', 'the file is not known any more');
+    let fd: number;
+    try {
+      fd = openat2(tree.rootFd, filePath.length === 0 ? '.' : filePath, {
+        flags: O_PATH | O_NOFOLLOW,
+        resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+      });
+    } catch (error) {
+      if (error instanceof ErrnoError && GONE_FROM_PATH.has(error.code)) {
+        throw new StoreError('STALE', 'the file is not where it was');
+      }
+      throw error;
+    }
+    if (tableId(tree.id, statFd(fd)).equals(parts.body)) return fd;
+    closeFd(fd);
+    throw new StoreError('STALE', 'another file is where it was');
+  }
+}
+
+const GONE_FROM_PATH: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV']);
+
+function openByKernel(tree: ExportTree, parts: HandleParts): number {
+  let fd: number;
+  try {
+    fd = openByHandleAt(tree.rootFd, { type: parts.type, bytes: parts.body }, O_PATH | O_NOFOLLOW);
+  } catch (error) {
+    if (error instanceof ErrnoError && error.code === 'ESTALE') {
+      throw new StoreError('STALE', 'the file was deleted');
+    }
+    throw error;
+  }
+  // As long as anybody has a deleted file open, the kernel finds it by its handle.
+  if (statFd(fd).nlink > 0) return fd;
+  closeFd(fd);
+  throw new StoreError('STALE', 'the file was deleted');
+}

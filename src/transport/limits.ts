@@ -1,0 +1,10 @@
+/** Reading from a peer pauses while more than this many bytes of replies wait to be sent to it. */
+export const SEND_BUFFER_BYTES_MAX = 8 * 1024 * 1024;
+/** How long a closing connection may go on sending what is queued before it is cut off, in milliseconds. */
+export const CLOSE_FLUSH_MS = 5_000;
+/** How long a connection attempt may take before it counts as failed, in milliseconds. */
+export const CONNECT_TIMEOUT_MS = 5_000;
+/** TCP keep-alive: idle time before the first probe, in milliseconds. */
+export const KEEPALIVE_DELAY_MS = 30_000;
+/** Connections one listener holds at a time; further ones are closed at once. */
+export const CONNECTIONS_MAX = 4_096;

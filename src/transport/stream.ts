@@ -1,0 +1,132 @@
+/** Records over a stream socket: TCP or Unix. */
+import type { Socket } from 'node:net';
+import type { RecordTransport } from '../rpc/connection.ts';
+import { RpcError } from '../rpc/error.ts';
+import { RecordDecoder, frameRecord } from '../rpc/record.ts';
+import { CLOSE_FLUSH_MS, SEND_BUFFER_BYTES_MAX } from './limits.ts';
+
+export class StreamTransport implements RecordTransport {
+  readonly peerName: string;
+  readonly socket: Socket;
+  #reason: RpcError | undefined;
+  #pausedByOwner = false;
+  #pausedBySending = false;
+  #deliver: (record: Uint8Array[]) => void = () => undefined;
+  /** Records of the last chunk read that came after `pause`. */
+  #held: Uint8Array[][] = [];
+
+  /** Takes over a connected socket. */
+  constructor(socket: Socket, peerName: string) {
+    this.socket = socket;
+    this.peerName = peerName;
+    // From the first moment: an error event that nobody hears would end the process.
+    socket.on('error', (error) => {
+      this.#reason ??= new RpcError('CONNECTION_LOST', `connection to ${peerName} failed: ${error.message}`, {
+        cause: error,
+      });
+    });
+  }
+
+  start(onRecord: (record: Uint8Array[]) => void, onClose: (error: RpcError) => void): void {
+    const { socket } = this;
+    this.#deliver = onRecord;
+    const decoder = new RecordDecoder((record) => {
+      if (this.#pausedByOwner) this.#held.push(record);
+      else if (this.#reason === undefined) onRecord(record);
+    });
+    socket.on('data', (chunk: Buffer) => {
+      if (this.#reason !== undefined) return;
+      try {
+        decoder.push(chunk);
+      } catch (error) {
+        if (!(error instanceof RpcError)) throw error;
+        this.close(error);
+      }
+    });
+    socket.on('drain', () => {
+      this.#pausedBySending = false;
+      this.#update();
+    });
+    socket.on('end', () => {
+      socket.destroy();
+    });
+    const closed = (): void => {
+      onClose(this.#reason ?? new RpcError('CONNECTION_LOST', `${this.peerName} closed the connection`));
+    };
+    if (socket.closed) queueMicrotask(closed);
+    else socket.once('close', closed);
+  }
+
+  send(record: readonly Uint8Array[], onSent?: () => void): void {
+    const { socket } = this;
+    if (!socket.writable) {
+      onSent?.();
+      return;
+    }
+    const chunks = frameRecord(record);
+    const last = chunks.length - 1;
+    socket.cork();
+    chunks.forEach((chunk, index) => {
+      if (index === last && onSent !== undefined) {
+        socket.write(chunk, () => {
+          onSent();
+        });
+      } else {
+        socket.write(chunk);
+      }
+    });
+    socket.uncork();
+    if (socket.writableLength > SEND_BUFFER_BYTES_MAX && !this.#pausedBySending) {
+      this.#pausedBySending = true;
+      this.#update();
+    }
+  }
+
+  pause(): void {
+    this.#pausedByOwner = true;
+    this.#update();
+  }
+
+  resume(): void {
+    if (!this.#pausedByOwner) return;
+    this.#pausedByOwner = false;
+    this.#deliverHeld();
+    this.#update();
+  }
+
+  /**
+   * Sends what is queued, for at most CLOSE_FLUSH_MS, and then ends; a broken or hostile peer is cut off at once.
+   * Records that arrive after this are dropped.
+   */
+  close(reason = new RpcError('CONNECTION_LOST', 'closed here')): void {
+    const { socket } = this;
+    this.#reason ??= reason;
+    this.#held = [];
+    if (reason.code !== 'CONNECTION_LOST') {
+      socket.destroy();
+      return;
+    }
+    socket.destroySoon();
+    if (socket.destroyed) return;
+    const timer = setTimeout(() => {
+      socket.destroy();
+    }, CLOSE_FLUSH_MS);
+    socket.once('close', () => {
+      clearTimeout(timer);
+    });
+  }
+
+  /** Taking a record may pause or close the connection again. */
+  #deliverHeld(): void {
+    while (!this.#pausedByOwner) {
+      const record = this.#held.shift();
+      if (record === undefined) return;
+      this.#deliver(record);
+    }
+  }
+
+  #update(): void {
+    if (this.#pausedByOwner || this.#pausedBySending) this.socket.pause();
+    else this.socket.resume();
+  }
+}

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs the programs the interoperability tests talk to, where that is possible: as root, on a system with
+# apt-get. Never fails: a test whose peer is missing skips and says so. NEARMOUNT_NO_INSTALL=1 turns it off.
+set -u
+
+peers=(libnfs-utils nfs-ganesha nfs-ganesha-vfs rpcbind tshark iproute2 attr)
+
+missing=()
+if command -v dpkg-query >/dev/null; then
+  for package in "${peers[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+  done
+else
+  missing=("${peers[@]}")
+fi
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+not_installed() {
+  echo "interoperability tests will skip: $1; install by hand: ${missing[*]}" >&2
+  exit 0
+}
+[ "${NEARMOUNT_NO_INSTALL:-}" != 1 ] || not_installed 'NEARMOUNT_NO_INSTALL is set'
+command -v apt-get >/dev/null || not_installed 'no apt-get here'
+[ "$(id -u)" -eq 0 ] || not_installed 'not root'
+
+# The packages' own daemons must not start on this machine: tests start the ones they need, on their own ports.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap 'rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt_get() { timeout 300 apt-get -qq -o Acquire::Retries=1 -o DPkg::Lock::Timeout=60 "$@" </dev/null; }
+echo "installing for the interoperability tests: ${missing[*]}"
+apt_get update || echo 'apt-get update failed; trying with the lists at hand' >&2
+apt_get install -y --no-install-recommends "${missing[@]}" >/dev/null || not_installed 'apt-get install failed'

@@ -1,0 +1,55 @@
+import path from 'node:path';
+import t from 'tap';
+import { ExportOptionError, parseExportOption } from '../../src/store/export-options.ts';
+
+t.test('defaults', async (t) => {
+  t.same(parseExportOption('data=/srv/data'), {
+    name: 'data',
+    directory: '/srv/data',
+    readOnly: true,
+    squash: 'root',
+    anonymousUid: 65534,
+    anonymousGid: 65534,
+    grants: 'descriptors',
+  });
+  t.equal(parseExportOption('a=b').directory, path.resolve('b'));
+  t.equal(parseExportOption('a=/x=y').directory, '/x=y');
+});
+
+t.test('every setting', async (t) => {
+  t.match(parseExportOption('A.b-1_=/d,ro,squash=all,clients=10.0.0.0/8+::1+fd00::/8,grants=none'), {
+    name: 'A.b-1_',
+    squash: 'all',
+    clients: ['10.0.0.0/8', '::1', 'fd00::/8'],
+    grants: 'none',
+  });
+});
+
+t.test('what is wrong is named, with what is allowed', async (t) => {
+  const wrong: [string, RegExp][] = [
+    ['data', /NAME=DIRECTORY is wanted/],
+    ['=/d', /name ''/],
+    ['..=/d', /name '\.\.'.*letters/],
+    ['a b=/d', /name 'a b'/],
+    [`${'x'.repeat(256)}=/d`, /1 to 255/],
+    ['a=', /directory is missing/],
+    ['a=/d\0', /NUL/],
+    ['a=/d,rw', /'rw': ro, squash=, clients= and grants= are allowed/],
+    ['a=/d,', /''/],
+    ['a=/d,ro=1', /ro takes no value/],
+    ['a=/d,ro,ro', /'ro' is given twice/],
+    ['a=/d,squash=me', /'squash=me': squash=root\|all\|none is allowed/],
+    ['a=/d,squash', /'squash': squash=root/],
+    ['a=/d,grants=pages', /grants=descriptors\|none/],
+    ['a=/d,clients=10.0.0.0/33', /client '10.0.0.0\/33'/],
+    ['a=/d,clients=', /client ''/],
+    ['a=/d,clients=::/129', /client '::\/129'/],
+    ['a=/d,clients=host', /client 'host'/],
+    ['a=/d,clients=1.2.3.4/8/8', /client/],
+    ['a=/d,clients=fe80::1%eth0', /client/],
+  ];
+  for (const [text, message] of wrong) {
+    t.throws(() => parseExportOption(text), { name: 'ExportOptionError', message }, text);
+  }
+  t.notMatch(new ExportOptionError('a', 'b').message, /\n/);
+});
