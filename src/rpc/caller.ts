@@ -96,7 +96,7 @@ export class Caller {
         cred: options.credential ?? NO_AUTH,
         verf: NO_AUTH,
       });
-      (declared.args as Codec<unknown>).encode(writer, args);
+      declared.args.encode(writer, args);
 
       let timer: NodeJS.Timeout | undefined;
       const settle = (): void => {

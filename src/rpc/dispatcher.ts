@@ -69,7 +69,7 @@ export class Dispatcher<Context> {
     for (const [name, declared] of Object.entries(program.procedures)) {
       procedures.set(declared.number, {
         name,
-        args: declared.args as unknown as Codec<unknown>,
+        args: declared.args,
         result: declared.result,
         handler: handlers[name] as BoundProcedure<Context>['handler'],
       });

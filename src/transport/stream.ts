@@ -12,6 +12,8 @@ export class StreamTransport implements RecordTransport {
   #pausedByOwner = false;
   #pausedBySending = false;
   #deliver: (record: Uint8Array[]) => void = () => undefined;
+  #onClose: ((error: RpcError) => void) | undefined;
+  #ended = false;
   /** Records of the last chunk read that came after `pause`. */
   #held: Uint8Array[][] = [];
 
@@ -24,6 +26,10 @@ export class StreamTransport implements RecordTransport {
       this.#reason ??= new RpcError('CONNECTION_LOST', `connection to ${peerName} failed: ${error.message}`, {
         cause: error,
       });
+    });
+    socket.once('close', () => {
+      this.#ended = true;
+      this.#onClose?.(this.#endReason());
     });
   }
 
@@ -50,11 +56,8 @@ export class StreamTransport implements RecordTransport {
     socket.on('end', () => {
       socket.destroy();
     });
-    const closed = (): void => {
-      onClose(this.#reason ?? new RpcError('CONNECTION_LOST', `${this.peerName} closed the connection`));
-    };
-    if (socket.closed) queueMicrotask(closed);
-    else socket.once('close', closed);
+    if (this.#ended) queueMicrotask(() => onClose(this.#endReason()));
+    else this.#onClose = onClose;
   }
 
   send(record: readonly Uint8Array[], onSent?: () => void): void {
@@ -123,6 +126,10 @@ export class StreamTransport implements RecordTransport {
       if (record === undefined) return;
       this.#deliver(record);
     }
+  }
+
+  #endReason(): RpcError {
+    return this.#reason ?? new RpcError('CONNECTION_LOST', `${this.peerName} closed the connection`);
   }
 
   #update(): void {

@@ -233,7 +233,7 @@ export function struct<F extends StructFields>(name: string, fields: F): Codec<S
     name,
     encode,
     decode: (reader) => compiled.decodeFields(reader.take(compiled.sizeBytes)) as Value,
-    fixed: compiled as FixedField<unknown> as FixedField<Value>,
+    fixed: compiled,
   };
 }
 
@@ -351,7 +351,7 @@ export function union<const Tag extends string, K extends number, A extends Arms
   const armOf = (value: number): Codec<unknown> => {
     const arm = (arms as unknown as Readonly<Record<number, Codec<unknown> | undefined>>)[value] ?? otherwise;
     if (arm === undefined) throw new XdrError('BAD_VALUE', `${value} has no arm in ${name}`, tag);
-    return arm as Codec<unknown>;
+    return arm;
   };
   return {
     name,

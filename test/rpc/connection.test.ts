@@ -73,9 +73,11 @@ t.test('calls in both directions at once', async (t) => {
 t.test('a handler may call back over the connection it was called on', async (t) => {
   const [left, right] = memoryPair();
   const client = new RpcConnection(left, serving({ ADD: ({ a, b }) => ({ sum: a + b }) }));
-  const server: RpcConnection<CallInfo> = new RpcConnection(
+  const server = new RpcConnection<CallInfo>(
     right,
-    serving({ ADD: ({ a, b }) => server.call(SAMPLE_PROGRAM, 'ADD', { a: a + 1, b }) }),
+    serving({
+      ADD: ({ a, b }): Promise<{ sum: number }> => server.call(SAMPLE_PROGRAM, 'ADD', { a: a + 1, b }),
+    }),
   );
   t.strictSame(await client.call(SAMPLE_PROGRAM, 'ADD', { a: 1, b: 1 }), { sum: 3 });
 });

@@ -1,11 +1,12 @@
-import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import t from 'tap';
 import { connect } from '../../src/transport/connect.ts';
 import { listen } from '../../src/transport/listen.ts';
+import { socketPath } from './record-transport-suite.ts';
 
 t.test('nobody answers', async (t) => {
-  const path = join(t.testdir(), 'none');
+  const path = socketPath(t);
   await t.rejects(connect({ kind: 'unix', path }), {
     name: 'RpcError',
     code: 'CONNECTION_LOST',
@@ -19,16 +20,25 @@ t.test('nobody answers', async (t) => {
 });
 
 t.test('a connection that does not come about in time', async (t) => {
-  // A name lookup or a handshake takes at least one turn of the loop; no time at all is always too short.
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => server.close());
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  const blocked = connect({ kind: 'tcp', host: '192.0.2.1', port: address.port }, 20);
-  await t.rejects(blocked, (error: { code: string }) =>
-    ['TIMED_OUT', 'CONNECTION_LOST'].includes(error.code),
-  );
+  // A server that never accepts: once its backlog is full, Linux drops further handshakes.
+  const script = `
+    require('net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () {
+      require('fs').writeSync(1, String(this.address().port));
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    });`;
+  const server = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(async () => {
+    server.kill('SIGKILL');
+    await once(server, 'exit');
+  });
+  const [port] = (await once(server.stdout, 'data')) as [Buffer];
+  const endpoint = { kind: 'tcp', host: '127.0.0.1', port: Number(port.toString()) } as const;
+  const outcomes = await Promise.allSettled(Array.from({ length: 6 }, () => connect(endpoint, 200)));
+  const late = outcomes.filter((outcome) => outcome.status === 'rejected');
+  t.ok(late.length > 0);
+  for (const { reason } of late)
+    t.match(reason, { name: 'RpcError', code: 'TIMED_OUT', message: /within 200 ms/ });
+  for (const outcome of outcomes) if (outcome.status === 'fulfilled') outcome.value.socket.destroy();
 });
 
 t.test('names and options of a connection', async (t) => {

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { lstatSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { connect } from '../../src/transport/connect.ts';
 import type { Endpoint } from '../../src/transport/endpoint.ts';
 import { listen } from '../../src/transport/listen.ts';
 import type { StreamTransport } from '../../src/transport/stream.ts';
+import { socketPath } from './record-transport-suite.ts';
 
 const ignore = { onConnection: ({ socket }: StreamTransport) => void socket.destroy() };
 
@@ -20,7 +20,7 @@ t.test('port 0 becomes the port that was found', async (t) => {
 });
 
 t.test('a socket file that a killed process left behind is removed', async (t) => {
-  const path = join(t.testdir(), 's');
+  const path = socketPath(t);
   const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
   t.equal(spawnSync(process.execPath, ['-e', script], { env: {} }).signal, 'SIGKILL');
   t.ok(lstatSync(path).isSocket());
@@ -31,7 +31,7 @@ t.test('a socket file that a killed process left behind is removed', async (t) =
 });
 
 t.test('a socket file that answers is in use', async (t) => {
-  const endpoint: Endpoint = { kind: 'unix', path: join(t.testdir(), 's') };
+  const endpoint: Endpoint = { kind: 'unix', path: socketPath(t) };
   const listener = await listen(endpoint, ignore);
   t.teardown(() => listener.close());
   await t.rejects(listen(endpoint, ignore), { code: 'EADDRINUSE' });
@@ -39,19 +39,15 @@ t.test('a socket file that answers is in use', async (t) => {
 });
 
 t.test('another kind of file is left alone', async (t) => {
-  const path = join(t.testdir(), 's');
+  const path = socketPath(t);
   writeFileSync(path, 'precious');
   await t.rejects(listen({ kind: 'unix', path }, ignore), { code: 'EADDRINUSE' });
   t.ok(lstatSync(path).isFile());
 });
 
 t.test('the mode of a Unix socket', async (t) => {
-  const dir = t.testdir();
-  for (const [name, mode] of [
-    ['open', undefined],
-    ['closed', 0o600],
-  ] as const) {
-    const path = join(dir, name);
+  for (const mode of [undefined, 0o600]) {
+    const path = socketPath(t);
     const listener = await listen(
       { kind: 'unix', path },
       { ...ignore, ...(mode === undefined ? {} : { socketMode: mode }) },

@@ -1,5 +1,8 @@
 /** What every transport has to do, whatever carries its records. */
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { RpcConnection, type RecordTransport, type Serving } from '../../src/rpc/connection.ts';
@@ -10,6 +13,7 @@ import { nothing, opaquePieces, struct, u32 } from '../../src/xdr/codec.ts';
 import { connect } from '../../src/transport/connect.ts';
 import type { Endpoint } from '../../src/transport/endpoint.ts';
 import { listen, type ListenOptions } from '../../src/transport/listen.ts';
+import type { StreamTransport } from '../../src/transport/stream.ts';
 
 const MIB = 1024 * 1024;
 const bulk = struct('bulk', { tag: u32, data: opaquePieces('data', MIB) });
@@ -20,6 +24,13 @@ export const ECHO_PROGRAM: Program<typeof ECHO_PROCEDURES> = {
   version: 1,
   procedures: ECHO_PROCEDURES,
 };
+
+/** A path for a Unix socket: the directories tap makes are longer than the 107 bytes such a path may have. */
+export function socketPath(t: Test): string {
+  const directory = mkdtempSync(join(tmpdir(), 'nm-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return join(directory, 's');
+}
 
 /** A server side that echoes; `whileNull` is what NULL waits for. */
 export function echoing(whileNull: () => Promise<void> = () => Promise.resolve()): Serving<CallInfo> {
@@ -33,9 +44,9 @@ export async function connectedEnds(
   t: Test,
   endpoint: Endpoint,
   options: Partial<ListenOptions> = {},
-): Promise<[RecordTransport, RecordTransport]> {
-  let accept: (transport: RecordTransport) => void = () => undefined;
-  const accepted = new Promise<RecordTransport>((resolve) => {
+): Promise<[StreamTransport, StreamTransport]> {
+  let accept: (transport: StreamTransport) => void = () => undefined;
+  const accepted = new Promise<StreamTransport>((resolve) => {
     accept = resolve;
   });
   const listener = await listen(endpoint, { ...options, onConnection: (transport) => accept(transport) });
@@ -43,7 +54,7 @@ export async function connectedEnds(
   const client = await connect(listener.endpoint);
   const server = await accepted;
   t.teardown(async () => {
-    for (const { socket } of [client, server as typeof client]) {
+    for (const { socket } of [client, server]) {
       socket.destroy();
       if (!socket.closed) await once(socket, 'close');
     }
@@ -96,7 +107,7 @@ export function recordTransportSuite(
     const [left, right] = await makePair(t);
     let most = 0;
     const client = new RpcConnection(left);
-    const server: RpcConnection<CallInfo> = new RpcConnection(right, {
+    const server = new RpcConnection<CallInfo>(right, {
       ...echoing(async () => {
         most = Math.max(most, server.serviced);
         await nextTurn();

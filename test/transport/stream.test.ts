@@ -1,6 +1,5 @@
 import { createConnection, type Socket } from 'node:net';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { RpcConnection } from '../../src/rpc/connection.ts';
@@ -10,9 +9,9 @@ import type { Endpoint } from '../../src/transport/endpoint.ts';
 import { SEND_BUFFER_BYTES_MAX } from '../../src/transport/limits.ts';
 import { listen } from '../../src/transport/listen.ts';
 import { StreamTransport } from '../../src/transport/stream.ts';
-import { connectedEnds, echoing, recordTransportSuite } from './record-transport-suite.ts';
+import { connectedEnds, echoing, socketPath, recordTransportSuite } from './record-transport-suite.ts';
 
-const unixEndpoint = (t: Test): Endpoint => ({ kind: 'unix', path: join(t.testdir(), 's') });
+const unixEndpoint = (t: Test): Endpoint => ({ kind: 'unix', path: socketPath(t) });
 const TCP: Endpoint = { kind: 'tcp', host: '127.0.0.1', port: 0 };
 
 recordTransportSuite(t, 'unix', (t) => connectedEnds(t, unixEndpoint(t)));

@@ -1,0 +1,162 @@
+/** The gateway in this process: session, file system, kernel driver, status socket; until the mount ends. */
+import { hostname } from 'node:os';
+import { authSysCredential } from '../client/credential.ts';
+import { ServerLink } from '../client/link.ts';
+import type { Session } from '../client/session.ts';
+import { KernelDriver } from '../fuse/kernel-driver.ts';
+import { mountFuse, unmountFuse, widenReadAhead } from '../fuse/mount.ts';
+import { Gateway } from '../gateway/gateway.ts';
+import { RSIZE_MIN_BYTES } from '../gateway/limits.ts';
+import { RouteSelection } from '../gateway/route-selection.ts';
+import { NFS_PROGRAM, type FSINFO3res } from '../nfs3/nfs.ts';
+import { NFS3_OK, statusName } from '../nfs3/status.ts';
+import type { fattr3 } from '../nfs3/types.ts';
+import type { Logger } from '../observe/log.ts';
+import { runtimeDirectory, serveStatus } from '../observe/status-socket.ts';
+import type { HereIdentity } from '../resolver/node-identity.ts';
+import type { Source } from '../resolver/source.ts';
+import { bootId, processGroups } from '../system/process.ts';
+import { formatEndpoint } from '../transport/endpoint.ts';
+import { CliError } from './errors.ts';
+import type { MountOptions } from './mount-options.ts';
+
+export interface GatewayProcessOptions {
+  /** As the user wrote it; shown by mount(8) and status. */
+  readonly sourceText: string;
+  readonly source: Source;
+  /** Absolute. */
+  readonly mountPoint: string;
+  readonly tableFile: string;
+  readonly here: HereIdentity;
+  readonly options: MountOptions;
+  readonly log: Logger;
+  /** The mount is in place and served. */
+  readonly onReady: () => void;
+}
+
+/** How long the first questions to a new server may take, in milliseconds. */
+const FIRST_CALL_TIMEOUT_MS = 10_000;
+
+/** Runs a mount until it is unmounted or the process is told to end. Throws before anything is mounted. */
+export async function runGateway(settings: GatewayProcessOptions): Promise<void> {
+  const { log, options, source } = settings;
+  const credential = authSysCredential(
+    hostname(),
+    process.geteuid?.() ?? 0,
+    process.getegid?.() ?? 0,
+    [],
+  ).auth;
+  const routes = new RouteSelection({
+    source,
+    tableFile: settings.tableFile,
+    here: settings.here,
+    bootId: bootId(),
+    only: options.route,
+    credential,
+  });
+  const first = await routes.open();
+  if (first === undefined) throw new CliError(`no route to ${settings.sourceText}`);
+  const { rootAttributes, rsizeBytes } = await askServer(first, credential, options.rsizeBytes);
+  const link = new ServerLink(first, (better) => routes.open(better), options, {
+    onLost: (reason) => {
+      log.warn({ reason: reason.message }, options.hard ? 'server lost: waiting for it' : 'server lost');
+    },
+    onRestored: (session) => {
+      log.info({ route: session.route, endpoint: formatEndpoint(session.endpoint) }, 'server reached again');
+    },
+    onTryFailed: (error, pauseMs) => {
+      log.debug({ err: error, pauseMs }, 'no route yet');
+    },
+  });
+  const gateway = new Gateway(
+    { attributeTimes: options.attributeTimes, rsizeBytes, dataPath: options.dataPath },
+    {
+      link,
+      rootAttributes,
+      routes,
+      groupsOf: processGroups,
+      onWarning: (message, error) => {
+        log.warn({ err: error }, message);
+      },
+    },
+  );
+  try {
+    await serveMount(settings, gateway, first);
+  } finally {
+    link.close();
+  }
+}
+
+/** Attributes of the root, and the READ size both sides can do. */
+async function askServer(
+  session: Session,
+  credential: ReturnType<typeof authSysCredential>['auth'],
+  rsizeBytes: number,
+): Promise<{ rootAttributes: fattr3; rsizeBytes: number }> {
+  const root = { data: session.rootHandle };
+  const call = { credential, timeoutMs: FIRST_CALL_TIMEOUT_MS };
+  const attributes = await session.call(NFS_PROGRAM, 'GETATTR', { object: root }, call);
+  if (attributes.status !== NFS3_OK) {
+    session.close();
+    throw new CliError(`the server's root cannot be looked at: ${statusName(attributes.status)}`);
+  }
+  const info: FSINFO3res = await session.call(NFS_PROGRAM, 'FSINFO', { fsroot: root }, call);
+  const offered = info.status === NFS3_OK ? info.rtmax : rsizeBytes;
+  const agreed = Math.max(RSIZE_MIN_BYTES, Math.min(rsizeBytes, offered));
+  return { rootAttributes: attributes.obj_attributes, rsizeBytes: agreed - (agreed % RSIZE_MIN_BYTES) };
+}
+
+async function serveMount(
+  settings: GatewayProcessOptions,
+  gateway: Gateway,
+  session: Session,
+): Promise<void> {
+  const { log, mountPoint, sourceText } = settings;
+  const fd = mountFuse(sourceText, mountPoint);
+  const driver = new KernelDriver(fd, gateway, {
+    onFault: (message, error) => {
+      log.error({ err: error }, message);
+    },
+    onWarning: (message, error) => {
+      log.warn({ err: error }, message);
+    },
+  });
+  const stop = (signal: NodeJS.Signals): void => {
+    log.info({ signal }, 'unmounting');
+    try {
+      unmountFuse(mountPoint);
+    } catch (error) {
+      log.warn({ err: error }, 'the mount was gone already');
+    }
+    driver.stop();
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+  const since = new Date();
+  const status = await serveStatus(runtimeDirectory(), () => ({
+    mountPoint,
+    source: sourceText,
+    pid: process.pid,
+    since: since.toISOString(),
+    requestsPending: driver.requestsPending,
+    ...gateway.status(),
+    endpoint: formatEndpoint(gateway.status().endpoint),
+  })).catch((error: unknown) => {
+    log.warn({ err: error }, '`nearmount status` will not show this mount');
+    return undefined;
+  });
+  if (!widenReadAhead(mountPoint)) log.debug('read-ahead keeps the kernel’s default');
+  log.info(
+    { mountPoint, route: session.route, level: session.level, endpoint: formatEndpoint(session.endpoint) },
+    'mounted',
+  );
+  settings.onReady();
+  try {
+    await driver.run();
+  } finally {
+    status?.close();
+    process.removeListener('SIGTERM', stop);
+    process.removeListener('SIGINT', stop);
+  }
+  log.info({ mountPoint }, 'unmounted');
+}

@@ -1,0 +1,197 @@
+/** The list after `-o`: names and units of nfs(5), and ours. */
+import {
+  DEFAULT_ATTRIBUTE_TIMES,
+  NO_ATTRIBUTE_TIMES,
+  type AttributeTimes,
+} from '../gateway/attribute-times.ts';
+import { RSIZE_MAX_BYTES, RSIZE_MIN_BYTES } from '../gateway/limits.ts';
+import type { DataPath } from '../gateway/open-inode.ts';
+import { ROUTE_KINDS, type RouteKind } from '../resolver/schema.ts';
+import { CliError } from './errors.ts';
+
+export interface MountOptions {
+  readonly attributeTimes: AttributeTimes;
+  readonly rsizeBytes: number;
+  readonly dataPath: DataPath;
+  readonly route: RouteKind | undefined;
+  readonly hard: boolean;
+  readonly timeoutMs: number;
+  readonly retransmissions: number;
+  /** Override what the source says, as in nfs(5). */
+  readonly port: number | undefined;
+  readonly mountPort: number | undefined;
+}
+
+const DECISECOND_MS = 100;
+const SECOND_MS = 1_000;
+const DEFAULT_TIMEO_DECISECONDS = 600;
+const DEFAULT_RETRANS = 2;
+
+/** What is planned or cannot be had: said instead of being ignored. */
+const NOT_AVAILABLE: Readonly<Record<string, string>> = {
+  rw: 'exports are read-only in this version',
+  nconnect: 'this version uses one connection',
+  resvport: 'this version uses unreserved source ports',
+};
+
+/** Options of mount(8) that change nothing here, because the mount always behaves so. */
+const IMPLIED = new Set([
+  'ro',
+  'nosuid',
+  'nodev',
+  'noresvport',
+  '_netdev',
+  'defaults',
+  'auto',
+  'noauto',
+  'nofail',
+  'vers',
+]);
+
+/** Help text of `-o`, with defaults and units. */
+export const MOUNT_OPTIONS_HELP = `
+Mount options (-o NAME[=VALUE],...):
+  route=near|backplane|network   only this route (default: the best that is proven)
+  datapath=passthrough|wire      the highest data path allowed (default: passthrough)
+  driver=kernel                  how FUSE is spoken (default: kernel)
+  hard | soft                    wait for a lost server for ever, or fail (default: hard)
+  timeo=N                        time for an answer, tenths of a second (default: ${DEFAULT_TIMEO_DECISECONDS})
+  retrans=N                      retransmissions before a soft mount fails (default: ${DEFAULT_RETRANS})
+  rsize=N                        bytes of one READ, ${RSIZE_MIN_BYTES} to ${RSIZE_MAX_BYTES} (default: ${RSIZE_MAX_BYTES}, or what the server prefers)
+  acregmin=N acregmax=N          how long attributes of files are kept, seconds (default: 3, 60)
+  acdirmin=N acdirmax=N          the same for directories, seconds (default: 30, 60)
+  actimeo=N                      all four, seconds
+  noac                           keep no attributes
+  port=N mountport=N             TCP ports of NFS and MOUNT for nfs:// sources (default: 2049, and the same)
+  ro                             the mount is read-only in this version
+`;
+
+/**
+ * Reads one or more `-o` lists.
+ *
+ * @throws CliError (usage) naming the option, its value and what is allowed
+ */
+export function parseMountOptions(lists: readonly string[]): MountOptions {
+  let times: AttributeTimes = DEFAULT_ATTRIBUTE_TIMES;
+  let rsizeBytes = RSIZE_MAX_BYTES;
+  let dataPath: DataPath = 'passthrough';
+  let route: RouteKind | undefined;
+  let hard = true;
+  let timeoutMs = DEFAULT_TIMEO_DECISECONDS * DECISECOND_MS;
+  let retransmissions = DEFAULT_RETRANS;
+  let port: number | undefined;
+  let mountPort: number | undefined;
+
+  for (const item of lists.flatMap((list) => list.split(',')).filter((each) => each !== '')) {
+    const [name = '', ...rest] = item.split('=');
+    const value = rest.length === 0 ? undefined : rest.join('=');
+    const seconds = (): number => wholeNumber(item, value, 0, 86_400) * SECOND_MS;
+    const unavailable = NOT_AVAILABLE[name];
+    if (unavailable !== undefined)
+      throw new CliError(`mount option ${name} is not available: ${unavailable}`, 2);
+    if (IMPLIED.has(name)) continue;
+    switch (name) {
+      case 'route':
+        route = oneOf(item, value, ROUTE_KINDS);
+        break;
+      case 'datapath':
+        if (value === 'mapped') {
+          throw new CliError(
+            'mount option datapath=mapped is not available in this version: use passthrough or wire',
+            2,
+          );
+        }
+        dataPath = oneOf(item, value, ['passthrough', 'wire'] as const);
+        break;
+      case 'driver':
+        if (value === 'fuse-native') {
+          throw new CliError(
+            'mount option driver=fuse-native is not available in this version: use kernel',
+            2,
+          );
+        }
+        oneOf(item, value, ['kernel']);
+        break;
+      case 'hard':
+      case 'soft':
+        flag(item, value);
+        hard = name === 'hard';
+        break;
+      case 'timeo':
+        timeoutMs = wholeNumber(item, value, 1, 6_000) * DECISECOND_MS;
+        break;
+      case 'retrans':
+        retransmissions = wholeNumber(item, value, 0, 100);
+        break;
+      case 'rsize':
+        rsizeBytes = wholeNumber(item, value, RSIZE_MIN_BYTES, RSIZE_MAX_BYTES);
+        rsizeBytes -= rsizeBytes % RSIZE_MIN_BYTES;
+        break;
+      case 'wsize':
+        wholeNumber(item, value, RSIZE_MIN_BYTES, RSIZE_MAX_BYTES);
+        break;
+      case 'acregmin':
+        times = { ...times, acregminMs: seconds() };
+        break;
+      case 'acregmax':
+        times = { ...times, acregmaxMs: seconds() };
+        break;
+      case 'acdirmin':
+        times = { ...times, acdirminMs: seconds() };
+        break;
+      case 'acdirmax':
+        times = { ...times, acdirmaxMs: seconds() };
+        break;
+      case 'actimeo': {
+        const ms = seconds();
+        times = { acregminMs: ms, acregmaxMs: ms, acdirminMs: ms, acdirmaxMs: ms };
+        break;
+      }
+      case 'noac':
+        flag(item, value);
+        times = NO_ATTRIBUTE_TIMES;
+        break;
+      case 'port':
+        port = wholeNumber(item, value, 1, 65_535);
+        break;
+      case 'mountport':
+        mountPort = wholeNumber(item, value, 1, 65_535);
+        break;
+      default:
+        throw new CliError(`mount option "${item}" is unknown: see nearmount mount --help`, 2);
+    }
+  }
+  if (times.acregminMs > times.acregmaxMs || times.acdirminMs > times.acdirmaxMs) {
+    throw new CliError('mount options: acregmin and acdirmin are at most acregmax and acdirmax', 2);
+  }
+  return {
+    attributeTimes: times,
+    rsizeBytes,
+    dataPath,
+    route,
+    hard,
+    timeoutMs,
+    retransmissions,
+    port,
+    mountPort,
+  };
+}
+
+function flag(item: string, value: string | undefined): void {
+  if (value !== undefined) throw new CliError(`mount option "${item}" takes no value`, 2);
+}
+
+function wholeNumber(item: string, value: string | undefined, minimum: number, maximum: number): number {
+  const number = value !== undefined && /^\d{1,9}$/.test(value) ? Number(value) : NaN;
+  if (number >= minimum && number <= maximum) return number;
+  throw new CliError(`mount option "${item}": a whole number from ${minimum} to ${maximum} is allowed`, 2);
+}
+
+function oneOf<const T extends string>(item: string, value: string | undefined, allowed: readonly T[]): T {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found !== undefined) return found;
+  throw new CliError(
+    `mount option "${item}": ${allowed.join(', ')} ${allowed.length === 1 ? 'is' : 'are'} allowed`,
+    2,
+  );
+}

@@ -1,0 +1,71 @@
+/** `nearmount status`: every mount on this machine, its route and why, and how its files' bytes move. */
+import { Command } from 'commander';
+import { z } from 'zod';
+import { collectStatus, runtimeDirectory } from '../observe/status-socket.ts';
+import { CliError } from './errors.ts';
+import { printJson, printRemark, processStreams, visible } from './output.ts';
+
+const counts = z.record(z.string(), z.number());
+const mountStatus = z.object({
+  mountPoint: z.string(),
+  source: z.string(),
+  pid: z.number(),
+  since: z.string(),
+  connected: z.boolean(),
+  route: z.string(),
+  level: z.string(),
+  endpoint: z.string(),
+  server: z.string().optional(),
+  why: z.string(),
+  routes: z.array(z.object({ route: z.string(), endpoint: z.string(), state: z.string(), why: z.string() })),
+  openFiles: counts,
+  opens: counts,
+  inodes: z.number(),
+  requestsPending: z.number(),
+  wireBytes: z.string(),
+  calls: counts,
+  lastWireReason: z.string().optional(),
+});
+type MountStatus = z.infer<typeof mountStatus>;
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description(
+      'show every mount: route and level, why this route, data paths of open files, calls and bytes',
+    )
+    .option('--json', 'print JSON')
+    .action(async (options: { json?: boolean }) => {
+      const { statuses, silent } = await collectStatus(runtimeDirectory());
+      const mounts = statuses
+        .map((status) => mountStatus.parse(status))
+        .sort((a, b) => (a.mountPoint < b.mountPoint ? -1 : 1));
+      if (options.json === true) printJson(processStreams, { mounts, silent });
+      else if (mounts.length === 0 && silent.length === 0) processStreams.out.write('no mounts\n');
+      else processStreams.out.write(mounts.map(describe).join('\n'));
+      for (const socket of silent) printRemark(processStreams, `the mount behind ${socket} does not answer`);
+      if (silent.length > 0) throw new CliError('some mounts do not answer: see their logs');
+    });
+}
+
+function describe(mount: MountStatus): string {
+  const state = mount.connected ? '' : ', server away';
+  const server = mount.server === undefined ? '' : ` (server ${mount.server})`;
+  const lines = [
+    `${mount.mountPoint}  ${mount.source}  pid ${mount.pid}, since ${mount.since}`,
+    `  route      ${mount.route}, level ${mount.level}, at ${mount.endpoint}${server}${state}`,
+    `  why        ${mount.why}`,
+    ...mount.routes.map(
+      ({ route, endpoint, state: verdict, why }) => `  tried      ${route} ${endpoint}: ${verdict} (${why})`,
+    ),
+    `  open files ${describeCounts(mount.openFiles)}; opened so far ${describeCounts(mount.opens)}`,
+    `  bytes      ${mount.wireBytes} by wire; what passes through is read by the kernel and not counted`,
+    `  calls      ${describeCounts(mount.calls)}`,
+    ...(mount.lastWireReason === undefined ? [] : [`  wire       last used because ${mount.lastWireReason}`]),
+  ];
+  return `${lines.map(visible).join('\n')}\n`;
+}
+
+function describeCounts(values: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(values).map(([name, count]) => `${count} ${name}`);
+  return parts.length === 0 ? 'none' : parts.join(', ');
+}

@@ -1,0 +1,101 @@
+/** How a mount is asked for its status: a Unix socket each, which answers a connection with one JSON document. */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
+import { join } from 'node:path';
+
+const SOCKET_NAME = /^mount-[0-9a-f]+\.sock$/;
+/** How long a mount may take to answer, in milliseconds. */
+const ANSWER_TIMEOUT_MS = 2_000;
+/** Longest status accepted, in bytes. */
+const STATUS_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Where the sockets lie: NEARMOUNT_RUNTIME_DIR, else /run/nearmount for root, else a directory of the user's. */
+export function runtimeDirectory(environment: NodeJS.ProcessEnv = process.env): string {
+  const chosen = environment['NEARMOUNT_RUNTIME_DIR'];
+  if (chosen !== undefined && chosen !== '') return chosen;
+  if (process.geteuid?.() === 0) return '/run/nearmount';
+  return join(environment['XDG_RUNTIME_DIR'] ?? `/tmp/nearmount-${process.geteuid?.() ?? 0}`, 'nearmount');
+}
+
+/** Answers with `status()` until closed. Rejects with the system's error when the socket cannot be made. */
+export async function serveStatus(directory: string, status: () => unknown): Promise<{ close(): void }> {
+  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  const path = join(directory, `mount-${randomBytes(6).toString('hex')}.sock`);
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.end(
+      JSON.stringify(status(), (_key, value: unknown) =>
+        typeof value === 'bigint' ? value.toString() : value,
+      ),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  server.unref();
+  return {
+    close: () => {
+      server.close();
+    },
+  };
+}
+
+export interface StatusAnswers {
+  /** One parsed document for each mount that answered. */
+  readonly statuses: readonly unknown[];
+  /** Sockets that did not answer in time: their gateways hang. */
+  readonly silent: readonly string[];
+}
+
+/** Asks every mount; sockets nobody listens on are what killed gateways left, and are removed. */
+export async function collectStatus(directory: string): Promise<StatusAnswers> {
+  let names: string[];
+  try {
+    names = readdirSync(directory).filter((name) => SOCKET_NAME.test(name));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { statuses: [], silent: [] };
+    throw error;
+  }
+  const statuses: unknown[] = [];
+  const silent: string[] = [];
+  await Promise.all(
+    names.map(async (name) => {
+      const path = join(directory, name);
+      const answer = await ask(path);
+      if (answer === 'dead') unlinkSync(path);
+      else if (answer === 'silent') silent.push(path);
+      else statuses.push(JSON.parse(answer));
+    }),
+  );
+  return { statuses, silent };
+}
+
+function ask(path: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = createConnection(path);
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const timer = setTimeout(() => {
+      socket.destroy();
+      resolve('silent');
+    }, ANSWER_TIMEOUT_MS);
+    const finish = (answer: string): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on('data', (chunk) => {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > STATUS_BYTES_MAX) finish('silent');
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      finish(error.code === 'ECONNREFUSED' || error.code === 'ENOENT' ? 'dead' : 'silent');
+    });
+    socket.on('end', () => {
+      finish(length === 0 ? 'silent' : Buffer.concat(chunks).toString());
+    });
+  });
+}
