@@ -2,7 +2,7 @@
 import { errnoOf } from '../system/errno.ts';
 import { closeBacking, openBacking, readDevice, writeDevice } from '../system/fuse-device.ts';
 import { closeFd } from '../system/files.ts';
-import { clearEvent, createEvent, signalEvent, waitReadable } from '../system/wait.ts';
+import { watchReadable, type Watch } from '../system/watch.ts';
 import type { CallContext, KernelServices, Operations } from '../gateway/operations.ts';
 import {
   FUSE_INIT_FLAG,
@@ -38,7 +38,7 @@ const EPROTO = 71;
 const EOPNOTSUPP = 95;
 /** The unique of an INTERRUPT is the interrupted request's with this bit set: fs/fuse/fuse_i.h, FUSE_INT_REQ_BIT. */
 const INTERRUPT_BIT = 1n;
-/** Requests handled in a row before timers and sockets get their turn. */
+/** Requests taken in a row before timers and sockets get their turn. */
 const REQUESTS_PER_TURN = 64;
 
 export interface DriverLog {
@@ -90,12 +90,14 @@ export class KernelDriver implements KernelServices {
   readonly #fd: number;
   readonly #operations: Operations;
   readonly #log: DriverLog;
-  readonly #stopEvent = createEvent();
   readonly #buffer = Buffer.alloc(REQUEST_BUFFER_BYTES);
   readonly #pending = new Map<bigint, PendingRequest>();
   #passthrough = false;
   #initialized = false;
   #stopping = false;
+  #watch: Watch | undefined;
+  #onEnd: (() => void) | undefined;
+  #onCrash: ((error: unknown) => void) | undefined;
 
   /**
    * @param fd of /dev/fuse, non-blocking and mounted; the driver closes it when the session ends
@@ -115,14 +117,18 @@ export class KernelDriver implements KernelServices {
   /** Serves until the file system is unmounted or `stop` is called. */
   async run(): Promise<void> {
     try {
-      while (!this.#stopping && (await this.#serveWaiting())) {
-        await waitReadable([this.#fd, this.#stopEvent], -1);
-        clearEvent(this.#stopEvent);
-      }
+      await new Promise<void>((resolve, reject) => {
+        this.#onEnd = resolve;
+        this.#onCrash = reject;
+        this.#watch = watchReadable(this.#fd, () => {
+          this.#serveWaiting();
+        });
+      });
     } finally {
+      this.#stopping = true;
+      this.#watch?.stop();
       this.#operations.destroy();
       closeFd(this.#fd);
-      closeFd(this.#stopEvent);
     }
   }
 
@@ -130,7 +136,7 @@ export class KernelDriver implements KernelServices {
   stop(): void {
     if (this.#stopping) return;
     this.#stopping = true;
-    signalEvent(this.#stopEvent);
+    this.#onEnd?.();
   }
 
   openBacking(descriptor: number): { readonly backingId: number } | number {
@@ -154,17 +160,21 @@ export class KernelDriver implements KernelServices {
     this.#write(0n, FUSE_NOTIFY_INVAL_INODE, [body]);
   }
 
-  /** Takes requests until none waits; false when the file system is unmounted. */
-  async #serveWaiting(): Promise<boolean> {
-    for (let served = 1; !this.#stopping; served += 1) {
-      const length = readDevice(this.#fd, this.#buffer);
-      if (length === 'drained') return true;
-      if (length === 'unmounted') return false;
-      if (length === 'retry') continue;
-      this.#dispatch(this.#buffer.subarray(0, length));
-      if (served % REQUESTS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+  /** Takes requests until none waits, or for one turn: timers and sockets come next, and then this again. */
+  #serveWaiting(): void {
+    try {
+      for (let served = 0; served < REQUESTS_PER_TURN && !this.#stopping; served += 1) {
+        const length = readDevice(this.#fd, this.#buffer);
+        if (length === 'drained') return;
+        if (length === 'unmounted') {
+          this.stop();
+          return;
+        }
+        if (length !== 'retry') this.#dispatch(this.#buffer.subarray(0, length));
+      }
+    } catch (error) {
+      this.#onCrash?.(error);
     }
-    return true;
   }
 
   #dispatch(request: Buffer): void {

@@ -148,17 +148,22 @@ function toCount(value: bigint): bigint {
 
 /** The NFS procedures over one store. */
 export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, ServerContext> {
-  /** Every change is refused, but a wrong handle is still told from a right one. */
-  const refuse = (handle: nfs_fh3, context: ServerContext): nfs3error =>
-    onFile<nfs3error>(
-      store,
-      handle,
-      context,
-      () => NFSSTAT3.NFS3ERR_ROFS,
-      (status) => status,
-    );
+  /** Every change is refused, but a wrong handle, the first of them, is still told from a right one. */
+  const refuse = (context: ServerContext, ...handles: readonly nfs_fh3[]): nfs3error => {
+    for (const handle of handles) {
+      const wrong = onFile<nfs3error | undefined>(
+        store,
+        handle,
+        context,
+        () => undefined,
+        (status) => status,
+      );
+      if (wrong !== undefined) return wrong;
+    }
+    return NFSSTAT3.NFS3ERR_ROFS;
+  };
   const refuseChange = (handle: nfs_fh3, context: ServerContext) => ({
-    status: refuse(handle, context),
+    status: refuse(context, handle),
     wcc: NO_WCC,
   });
 
@@ -337,12 +342,12 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
     RMDIR: (args, context) => refuseChange(args.object.dir, context),
     COMMIT: (args, context) => refuseChange(args.file, context),
     RENAME: (args, context) => ({
-      status: refuse(args.from.dir, context),
+      status: refuse(context, args.from.dir, args.to.dir),
       fromdir_wcc: NO_WCC,
       todir_wcc: NO_WCC,
     }),
     LINK: (args, context) => ({
-      status: refuse(args.file, context),
+      status: refuse(context, args.file, args.link.dir),
       file_attributes: null,
       linkdir_wcc: NO_WCC,
     }),

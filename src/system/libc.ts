@@ -194,3 +194,8 @@ export function pathArgument(name: Uint8Array | string, syscall: string): Buffer
 }
 
 export const EMPTY_PATH = Buffer.alloc(1);
+
+/** A libuv poll handle on a descriptor: koffi's way into the event loop. The callback also comes for errors. */
+export function pollHandle(fd: number, onEvent: () => void): { close(): void } {
+  return koffi.node.poll(fd, { readable: true }, onEvent);
+}

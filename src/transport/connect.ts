@@ -2,6 +2,7 @@ import { createConnection, type Socket } from 'node:net';
 import { RpcError } from '../rpc/error.ts';
 import { formatEndpoint, type Endpoint } from './endpoint.ts';
 import { CONNECT_TIMEOUT_MS, KEEPALIVE_DELAY_MS } from './limits.ts';
+import { ReceiveSlabs } from './receive-slabs.ts';
 import { StreamTransport } from './stream.ts';
 
 /**
@@ -16,10 +17,14 @@ export function connect(
 ): Promise<StreamTransport> {
   const name = formatEndpoint(endpoint);
   return new Promise((resolve, reject) => {
+    const slabs = new ReceiveSlabs();
+    const { onread } = slabs;
     const socket: Socket =
       endpoint.kind === 'unix'
-        ? createConnection({ path: endpoint.path })
-        : createConnection({ host: endpoint.host, port: endpoint.port, noDelay: true });
+        ? createConnection({ path: endpoint.path, onread })
+        : createConnection({ host: endpoint.host, port: endpoint.port, noDelay: true, onread });
+    // Nothing may arrive before somebody receives it.
+    socket.pause();
     const timer = setTimeout(() => {
       socket.destroy();
       reject(new RpcError('TIMED_OUT', `no connection to ${name} within ${timeoutMs} ms`));
@@ -37,7 +42,7 @@ export function connect(
       clearTimeout(timer);
       socket.removeListener('error', onError);
       if (endpoint.kind === 'tcp') socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
-      resolve(new StreamTransport(socket, name));
+      resolve(new StreamTransport(socket, name, slabs));
     });
   });
 }

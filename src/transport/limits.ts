@@ -8,3 +8,7 @@ export const CONNECT_TIMEOUT_MS = 5_000;
 export const KEEPALIVE_DELAY_MS = 30_000;
 /** Connections one listener holds at a time; further ones are closed at once. */
 export const CONNECTIONS_MAX = 4_096;
+/** Size of the slabs a calling connection receives into, in bytes. */
+export const RECEIVE_SLAB_BYTES = 2 * 1024 * 1024;
+/** A slab with less room than this left is given up for a new one, in bytes. */
+export const RECEIVE_SLAB_REST_BYTES = 128 * 1024;

@@ -4,10 +4,12 @@ import type { RecordTransport } from '../rpc/connection.ts';
 import { RpcError } from '../rpc/error.ts';
 import { RecordDecoder, frameRecord } from '../rpc/record.ts';
 import { CLOSE_FLUSH_MS, SEND_BUFFER_BYTES_MAX } from './limits.ts';
+import type { ReceiveSlabs } from './receive-slabs.ts';
 
 export class StreamTransport implements RecordTransport {
   readonly peerName: string;
   readonly socket: Socket;
+  readonly #slabs: ReceiveSlabs | undefined;
   #reason: RpcError | undefined;
   #pausedByOwner = false;
   #pausedBySending = false;
@@ -17,9 +19,14 @@ export class StreamTransport implements RecordTransport {
   /** Records of the last chunk read that came after `pause`. */
   #held: Uint8Array[][] = [];
 
-  /** Takes over a connected socket. */
-  constructor(socket: Socket, peerName: string) {
+  /**
+   * Takes over a connected socket.
+   *
+   * @param slabs where the socket was made to receive into; without it, the chunks are the socket's own
+   */
+  constructor(socket: Socket, peerName: string, slabs?: ReceiveSlabs) {
     this.socket = socket;
+    this.#slabs = slabs;
     this.peerName = peerName;
     // From the first moment: an error event that nobody hears would end the process.
     socket.on('error', (error) => {
@@ -40,7 +47,7 @@ export class StreamTransport implements RecordTransport {
       if (this.#pausedByOwner) this.#held.push(record);
       else if (this.#reason === undefined) onRecord(record);
     });
-    socket.on('data', (chunk: Buffer) => {
+    const receive = (chunk: Uint8Array): void => {
       if (this.#reason !== undefined) return;
       try {
         decoder.push(chunk);
@@ -48,7 +55,9 @@ export class StreamTransport implements RecordTransport {
         if (!(error instanceof RpcError)) throw error;
         this.close(error);
       }
-    });
+    };
+    if (this.#slabs === undefined) socket.on('data', receive);
+    else this.#slabs.receiver = receive;
     socket.on('drain', () => {
       this.#pausedBySending = false;
       this.#update();
@@ -58,6 +67,7 @@ export class StreamTransport implements RecordTransport {
     });
     if (this.#ended) queueMicrotask(() => onClose(this.#endReason()));
     else this.#onClose = onClose;
+    this.#update();
   }
 
   send(record: readonly Uint8Array[], onSent?: () => void): void {

@@ -1,0 +1,72 @@
+/**
+ * Works on files by request, so that a test can wait for a call, let it hang, or kill the caller. A request is one
+ * JSON document a line on stdin, its answer one on stdout: {value} or {error: code}. The argument is the directory
+ * that names are relative to.
+ */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import { createInterface } from 'node:readline';
+
+const CHUNK_BYTES = 64 * 1024;
+process.chdir(process.argv[2]);
+
+/** Open files by the name the test gave them. */
+const files = new Map();
+
+const operations = {
+  ready: () => 'ready',
+  open: ({ name, as = name, flags = 'r' }) => {
+    files.set(as, { fd: fs.openSync(name, flags), hash: createHash('sha256'), bytes: 0 });
+    return true;
+  },
+  /** The next bytes, into the running digest; fewer at the end. */
+  read: ({ as, bytes }) => {
+    const file = files.get(as);
+    const buffer = Buffer.alloc(CHUNK_BYTES);
+    let taken = 0;
+    while (taken < bytes) {
+      const count = fs.readSync(file.fd, buffer, 0, Math.min(CHUNK_BYTES, bytes - taken), null);
+      if (count === 0) break;
+      file.hash.update(buffer.subarray(0, count));
+      taken += count;
+    }
+    file.bytes += taken;
+    return taken;
+  },
+  /** Everything that is left, and the digest of all that was read. */
+  rest: ({ as }) => {
+    operations.read({ as, bytes: Infinity });
+    const { bytes, hash } = files.get(as);
+    return { bytes, sha256: hash.copy().digest('hex') };
+  },
+  pread: ({ as, offset, bytes }) => {
+    const buffer = Buffer.alloc(bytes);
+    const count = fs.readSync(files.get(as).fd, buffer, 0, bytes, offset);
+    return { bytes: count, sha256: createHash('sha256').update(buffer.subarray(0, count)).digest('hex') };
+  },
+  text: ({ as, offset = 0, bytes = 4096 }) => {
+    const buffer = Buffer.alloc(bytes);
+    return buffer.toString('latin1', 0, fs.readSync(files.get(as).fd, buffer, 0, bytes, offset));
+  },
+  readFile: ({ name }) => fs.readFileSync(name, 'latin1'),
+  digest: ({ name }) => createHash('sha256').update(fs.readFileSync(name)).digest('hex'),
+  stat: ({ name }) => ({ size: fs.statSync(name).size, ino: fs.statSync(name).ino }),
+  fstat: ({ as }) => ({ size: fs.fstatSync(files.get(as).fd).size }),
+  list: ({ name }) => fs.readdirSync(name).sort(),
+  close: ({ as }) => {
+    fs.closeSync(files.get(as).fd);
+    files.delete(as);
+    return true;
+  },
+};
+
+createInterface({ input: process.stdin }).on('line', (text) => {
+  const request = JSON.parse(text);
+  let answer;
+  try {
+    answer = { value: operations[request.op](request) };
+  } catch (error) {
+    answer = { error: error.code ?? String(error) };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+});
