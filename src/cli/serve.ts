@@ -20,7 +20,7 @@ import {
 } from '../transport/endpoint.ts';
 import { CliError } from './errors.ts';
 import { logLevelOption } from './log-option.ts';
-import { printJson, processStreams } from './output.ts';
+import { processStreams } from './output.ts';
 
 const DEFAULT_STATE_DIRECTORY = '/var/lib/nearmount';
 
@@ -236,13 +236,15 @@ function announce(options: ServeOptions, server: DataAccessServer, log: Logger):
   }
   if (!canSwitchIdentity()) log.warn('not root: every caller is served as the user this server runs as');
   if (options.json === true) {
-    printJson(processStreams, {
+    // One line, so that a script can read it and go on.
+    const ready = {
       ready: true,
       pid: process.pid,
       endpoints,
       id: server.key.id.toString('hex'),
       publicKey: server.key.publicKey.toString('base64'),
-    });
+    };
+    processStreams.out.write(`${JSON.stringify(ready)}\n`);
   } else {
     const names = server.exports.map(({ name }) => `/${name}`).join(', ');
     processStreams.out.write(`serving ${names} at ${endpoints.join(', ')}\n`);

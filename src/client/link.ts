@@ -42,7 +42,7 @@ export interface LinkEvents {
 export type SessionOpener = (better?: Session) => Promise<Session | undefined>;
 
 /** Every procedure name of NFS. */
-export type NfsProcedure = keyof typeof NFS_PROCEDURES & string;
+export type NfsProcedure = keyof typeof NFS_PROCEDURES;
 
 export class ServerLink {
   readonly #open: SessionOpener;
@@ -197,7 +197,7 @@ export class ServerLink {
         },
         (error: unknown) => {
           settle(() => {
-            reject(error as Error);
+            reject(error instanceof Error ? error : new Error(String(error)));
           });
         },
       );
@@ -249,15 +249,10 @@ export class ServerLink {
 
   async #tryBetter(): Promise<void> {
     const current = this.#session;
-    if (current.closed !== undefined) return;
+    if (!this.isConnected) return;
     try {
       const better = await this.#open(current);
-      if (
-        better !== undefined &&
-        this.#session === current &&
-        current.closed === undefined &&
-        !this.#closed
-      ) {
+      if (better !== undefined && this.#session === current && this.isConnected && !this.#closed) {
         this.#adopt(better);
         this.#events.onRestored(better);
         // Calls under way on the old session are answered there or sent again on the new one.

@@ -192,7 +192,7 @@ export class ChannelListener {
     const stillSilent: PendingChannel[] = [];
     for (const pending of this.#silent) {
       const token = readToken(pending.fd);
-      if (token === 'silent') stillSilent.push(pending);
+      if (token === null) stillSilent.push(pending);
       else if (token === undefined || this.#byToken.has(token)) closeFd(pending.fd);
       else this.#byToken.set(token, pending);
     }
@@ -217,9 +217,10 @@ export class ChannelListener {
   }
 }
 
-function readToken(fd: number): string | 'silent' | undefined {
+/** The token in hexadecimal; null while the guest is silent, undefined when it is no guest. */
+function readToken(fd: number): string | null | undefined {
   const packet = receivePacket(fd, CHANNEL_PACKET_BYTES_MAX);
-  if (packet === 'empty') return 'silent';
+  if (packet === 'empty') return null;
   if (packet === 'closed') return undefined;
   const message = decodePacket(packet);
   if (message?.kind !== CHANNEL_PACKET.TOKEN) return undefined;

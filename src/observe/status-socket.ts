@@ -12,10 +12,10 @@ const STATUS_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Where the sockets lie: NEARMOUNT_RUNTIME_DIR, else /run/nearmount for root, else a directory of the user's. */
 export function runtimeDirectory(environment: NodeJS.ProcessEnv = process.env): string {
-  const chosen = environment['NEARMOUNT_RUNTIME_DIR'];
+  const chosen = environment.NEARMOUNT_RUNTIME_DIR;
   if (chosen !== undefined && chosen !== '') return chosen;
   if (process.geteuid?.() === 0) return '/run/nearmount';
-  return join(environment['XDG_RUNTIME_DIR'] ?? `/tmp/nearmount-${process.geteuid?.() ?? 0}`, 'nearmount');
+  return join(environment.XDG_RUNTIME_DIR ?? `/tmp/nearmount-${process.geteuid?.() ?? 0}`, 'nearmount');
 }
 
 /** Answers with `status()` until closed. Rejects with the system's error when the socket cannot be made. */

@@ -45,7 +45,6 @@ export class RecordDecoder {
   #headerBytes = 0;
   #fragmentLeft = 0;
   #last = false;
-  #inFragment = false;
   #emptyFragments = 0;
 
   /**
@@ -61,12 +60,12 @@ export class RecordDecoder {
   push(chunk: Uint8Array): void {
     let at = 0;
     while (at < chunk.length) {
-      if (!this.#inFragment) {
+      if (this.#fragmentLeft === 0) {
         at = this.#readHeader(chunk, at);
-        if (!this.#inFragment) continue;
+        continue;
       }
       const length = Math.min(this.#fragmentLeft, chunk.length - at);
-      if (length > 0) this.#keep(chunk.subarray(at, at + length));
+      this.#keep(chunk.subarray(at, at + length));
       at += length;
       this.#fragmentLeft -= length;
       if (this.#fragmentLeft === 0) this.#endFragment();
@@ -91,10 +90,7 @@ export class RecordDecoder {
         `record of at least ${this.#length + this.#fragmentLeft} bytes, at most ${this.#maxBytes} allowed`,
       );
     }
-    if (this.#fragmentLeft > 0) {
-      this.#inFragment = true;
-      return at;
-    }
+    if (this.#fragmentLeft > 0) return at;
     this.#emptyFragments += 1;
     if (this.#emptyFragments > RECORD_EMPTY_FRAGMENTS_MAX) {
       throw new RpcError(
@@ -132,7 +128,6 @@ export class RecordDecoder {
   }
 
   #endFragment(): void {
-    this.#inFragment = false;
     if (!this.#last) return;
     this.#flushGathered();
     const record = this.#pieces;

@@ -132,8 +132,11 @@ async function read(store: Store, args: READ3args, context: ServerContext): Prom
   // Nodes are good for this turn only, and the bytes may take longer.
   const file_attributes = postOpAttributes(opened.node);
   try {
-    const { bytes, eof, release } = await readSource(opened.source);
-    context.call.afterReply(release);
+    const read = await readSource(opened.source);
+    const { bytes, eof } = read;
+    context.call.afterReply(() => {
+      read.release();
+    });
     return { status: NFS3_OK, file_attributes, count: bytes.length, eof, data: [bytes] };
   } catch (error) {
     const status = statusOfError(error);
@@ -276,7 +279,7 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
         context,
         ({ node }) => {
           const numbers = fileSystem(node);
-          const bytes = (blocks: bigint): bigint => toCount(blocks) * BigInt(numbers.blockSizeBytes);
+          const bytes = (blocks: bigint): bigint => toCount(blocks) * numbers.fragmentSizeBytes;
           return {
             status: NFS3_OK,
             obj_attributes: postOpAttributes(node),

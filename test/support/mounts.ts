@@ -2,20 +2,9 @@
  * Real mounts for tests: the built command line, each gateway in a process of its own. The test process never touches a mount by a synchronous call, because a mount that hangs
  * would hang the test with it: it asks through other processes, which a watchdog ends.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  accessSync,
-  chmodSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { collectStatus } from '../../src/observe/status-socket.ts';
@@ -29,7 +18,7 @@ export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.
 /** Watchdogs: far above what anything here takes, even on a machine that is busy. */
 const TOOL_LIMIT: Milliseconds = 30_000;
 const START_LIMIT: Milliseconds = 30_000;
-const PROCESS_LIMIT: Milliseconds = 120_000;
+const MOUNT_LIMIT: Milliseconds = 120_000;
 /** How long a killed process may take to be gone: one that does not go is stuck in a call on a mount. */
 const KILL_GRACE: Milliseconds = 5_000;
 
@@ -100,7 +89,10 @@ export async function runTool(
 
 /** Runs the built command line to its end. */
 export function runCli(args: readonly string[], options: ToolOptions = {}): Promise<ToolResult> {
-  return runTool(process.execPath, [MAIN, ...args], options);
+  return runTool(process.execPath, [MAIN, ...args], {
+    env: { ...process.env, NODE_OPTIONS: '' },
+    ...options,
+  });
 }
 
 /** `promise`, or an Error after a watchdog's time. */
@@ -133,84 +125,9 @@ process.once('exit', () => {
   for (const end of live) end();
 });
 
-/** A process of the command line that runs until it is told to end. */
-export interface Running {
-  readonly pid: number;
-  /** All it has said on stderr so far. */
-  readonly log: () => string;
-  /** Settles when it is gone. */
-  readonly ended: Promise<{ readonly status: number | null; readonly signal: NodeJS.Signals | null }>;
-  /** Sends a signal and waits until it is gone. */
-  readonly kill: (
-    signal: NodeJS.Signals,
-  ) => Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
-}
-
-interface Started extends Running {
-  readonly child: ChildProcess;
-  /** Waits for a line of `stream` that `isReady` takes; rejects with the log when the process ends before. */
-  readonly line: (stream: 'stdout' | 'stderr', isReady: (text: string) => boolean) => Promise<string>;
-}
-
-function start(args: readonly string[], env: NodeJS.ProcessEnv, cleanUp: () => void): Started {
-  if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: npm run build`);
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
-  const said = { stdout: '', stderr: '' };
-  const listeners = new Set<() => void>();
-  for (const stream of ['stdout', 'stderr'] as const) {
-    child[stream].on('data', (chunk: Buffer) => {
-      said[stream] += chunk.toString();
-      for (const look of [...listeners]) look();
-    });
-  }
-  const watchdog = setTimeout(() => {
-    child.kill('SIGKILL');
-    cleanUp();
-  }, PROCESS_LIMIT);
-  const end = (): void => {
-    child.kill('SIGKILL');
-    cleanUp();
-  };
-  live.add(end);
-  const ended = new Promise<{ status: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    child.once('close', (status, signal) => {
-      clearTimeout(watchdog);
-      live.delete(end);
-      resolve({ status, signal });
-    });
-  });
-  const line = (stream: 'stdout' | 'stderr', isReady: (text: string) => boolean): Promise<string> =>
-    within(
-      new Promise<string>((resolve, reject) => {
-        const look = (): void => {
-          if (!isReady(said[stream])) return;
-          listeners.delete(look);
-          resolve(said[stream]);
-        };
-        listeners.add(look);
-        look();
-        void ended.then(({ status, signal }) => {
-          reject(new Error(`nearmount ${args.join(' ')}: ${signal ?? `status ${status}`}\n${said.stderr}`));
-        });
-      }),
-      START_LIMIT,
-      () => `nearmount ${args.join(' ')} does not come up:\n${said.stderr}`,
-    );
-  return {
-    child,
-    pid: child.pid ?? 0,
-    log: () => said.stderr,
-    ended,
-    line,
-    kill: async (signal) => {
-      child.kill(signal);
-      return within(
-        ended,
-        TOOL_LIMIT,
-        () => `${signal} does not end nearmount ${args.join(' ')}:\n${said.stderr}`,
-      );
-    },
-  };
+export interface Ending {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
 }
 
 function cleanEnvironment(runtimeDirectory: string): NodeJS.ProcessEnv {
@@ -242,14 +159,21 @@ export interface MountStatus {
   readonly lastWireReason?: string;
 }
 
-export interface RunningMount extends Running {
+export interface RunningMount {
   readonly point: string;
+  readonly pid: number;
+  /** All the gateway has logged so far. */
+  readonly log: () => string;
+  /** Settles when the gateway is gone. */
+  readonly ended: Promise<Ending>;
+  /** Sends the gateway a signal and waits until it is gone. */
+  readonly kill: (signal: NodeJS.Signals) => Promise<Ending>;
   /** Asks the gateway, not the mount. */
   readonly status: () => Promise<MountStatus>;
   /** Asks until the gateway's answer is as wanted. */
   readonly until: (what: string, isSo: (status: MountStatus) => boolean) => Promise<MountStatus>;
-  /** Unmounts and waits until the gateway is gone. */
-  readonly stop: () => Promise<void>;
+  /** Unmounts (SIGTERM) and waits until the gateway is gone. */
+  readonly stop: () => Promise<Ending>;
 }
 
 export interface MountOptions {
@@ -273,24 +197,52 @@ export async function startMount(t: Teardown, chosen: MountOptions): Promise<Run
   const runtime = `${point}.run`;
   const args = ['mount', source, point, '--foreground', '--colocation', chosen.table ?? `${point}.no-table`];
   if (chosen.options !== undefined) args.push('-o', chosen.options);
-  const running = start([...args, ...(chosen.args ?? [])], cleanEnvironment(runtime), () => {
-    detach(point);
+  args.push(...(chosen.args ?? []));
+  if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: npm run build`);
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: cleanEnvironment(runtime),
+  });
+  const destroy = (): void => {
+    if (isMounted(point)) detach(point);
+    child.kill('SIGKILL');
+  };
+  const watchdog = setTimeout(destroy, MOUNT_LIMIT);
+  live.add(destroy);
+  let log = '';
+  const ended = new Promise<Ending>((resolve) => {
+    child.once('close', (status, signal) => {
+      clearTimeout(watchdog);
+      live.delete(destroy);
+      resolve({ status, signal });
+    });
   });
   t.teardown(async () => {
-    if (isMounted(point)) detach(point);
-    running.child.kill('SIGKILL');
-    await running.ended;
+    destroy();
+    await ended;
     // A gateway that was killed while it mounted.
     if (isMounted(point)) detach(point);
   });
-  await running.line('stderr', (text) => text.includes('"msg":"mounted"'));
+  const mounted = new Promise<'mounted'>((resolve) => {
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      log += text;
+      if (log.includes('"msg":"mounted"')) resolve('mounted');
+    });
+  });
+  const how = await within(
+    Promise.race([mounted, ended]),
+    START_LIMIT,
+    () => `no mount at ${point}:\n${log}`,
+  );
+  if (how !== 'mounted')
+    throw new Error(`the gateway ended (${how.signal ?? `status ${how.status}`}):\n${log}`);
   const answer = await runTool('stat', ['-c', '%i', '--', point]);
-  if (answer.status !== 0) throw new Error(`${point} does not answer: ${answer.stderr}\n${running.log()}`);
+  if (answer.status !== 0) throw new Error(`${point} does not answer: ${answer.stderr}\n${log}`);
 
   const status = async (): Promise<MountStatus> => {
     const { statuses } = await collectStatus(runtime);
     const found = (statuses as MountStatus[]).find((each) => each.mountPoint === point);
-    if (found === undefined) throw new Error(`no status of ${point}\n${running.log()}`);
+    if (found === undefined) throw new Error(`no status of ${point}\n${log}`);
     return found;
   };
   const until = async (what: string, isSo: (status: MountStatus) => boolean): Promise<MountStatus> => {
@@ -302,10 +254,20 @@ export async function startMount(t: Teardown, chosen: MountOptions): Promise<Run
       await new Promise((resolve) => setTimeout(resolve, STATUS_INTERVAL));
     }
   };
-  const stop = async (): Promise<void> => {
-    await running.kill('SIGTERM');
+  const kill = (signal: NodeJS.Signals): Promise<Ending> => {
+    child.kill(signal);
+    return within(ended, TOOL_LIMIT, () => `${signal} does not end the gateway of ${point}:\n${log}`);
   };
-  return { ...running, point, status, until, stop };
+  return {
+    point,
+    pid: child.pid ?? 0,
+    log: () => log,
+    ended,
+    kill,
+    status,
+    until,
+    stop: () => kill('SIGTERM'),
+  };
 }
 
 /** A child that works on files by request, one JSON document a line: see file-worker.mjs. */

@@ -1,0 +1,252 @@
+/** `nearmount demo`: the main job in one command, on real files, checked and timed. */
+import { spawn } from 'node:child_process';
+import { mkdirSync, realpathSync, symlinkSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { generate, LARGE_FILE, SMALL_FILE_BYTES } from './demo/generate.ts';
+import { networkBytes } from './demo/process-io.ts';
+import { InterruptedError, type Place } from './demo/programs.ts';
+import { Progress } from './demo/progress.ts';
+import { describeFindings, judge, printReport, type Findings, type GuestFindings } from './demo/report.ts';
+import { Stage, type Guest } from './demo/stage.ts';
+import { checkSurroundings, makeWorkDirectory, type WorkDirectory } from './demo/surroundings.ts';
+import { timeArchive, timeReads, type TimedFile } from './demo/timed-reads.ts';
+import { bytesToCheck, checkTree, readTruth, type TreeTruth } from './demo/tree-check.ts';
+import { CliError } from './errors.ts';
+import { parseMountOptions } from './mount-options.ts';
+import { printJson, printRemark, processStreams } from './output.ts';
+
+const SIZE_MIN_BYTES = 1024 ** 2;
+const SIZE_MAX_BYTES = 1024 ** 4;
+const FILES_MAX = 1_000_000;
+const ROUNDS_MAX = 1_000;
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
+const STOPPING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const SIGNAL_STATUS_BASE = 128;
+
+interface DemoOptions {
+  readonly options?: readonly string[];
+  readonly size: number;
+  readonly files: number;
+  readonly rounds: number;
+  readonly dir: string;
+  readonly keep?: boolean;
+  readonly json?: boolean;
+}
+
+const collect = (value: string, earlier: readonly string[] = []): readonly string[] => [...earlier, value];
+
+export function demoCommand(): Command {
+  return new Command('demo')
+    .description(
+      'share files with a near guest that has no network and a far one over TCP, check every byte, time the reads',
+    )
+    .argument('[directory]', 'read this tree instead of generated files; nothing in it is changed')
+    .option('-o, --options <name[=value],...>', "options of the near guest's mount; repeats", collect)
+    .option('--size <bytes>', 'size of the large generated file, with K, M or G', parseSize, 1024 ** 3)
+    .option('--files <n>', 'number of small generated files', wholeNumber('--files', 0, FILES_MAX), 5000)
+    .option('--rounds <n>', 'rounds of timed reads', wholeNumber('--rounds', 1, ROUNDS_MAX), 15)
+    .option('--dir <directory>', 'where to put the files; a directory is made inside', tmpdir())
+    .option('--keep', 'leave files, server and mounts, and say how to look at them and how to stop them')
+    .option('--json', 'print one JSON document, and no progress')
+    .action(async (directory: string | undefined, options: DemoOptions) => {
+      await demo(directory, options);
+    });
+}
+
+function parseSize(text: string): number {
+  const match = /^(\d{1,15})([KMGT]?)$/.exec(text);
+  const bytes = match === null ? NaN : Number(match[1]) * (UNITS[match[2] ?? ''] ?? NaN);
+  if (bytes >= SIZE_MIN_BYTES && bytes <= SIZE_MAX_BYTES) return bytes;
+  throw new CliError(`--size ${text}: bytes from 1M to 1T are allowed, such as 64M or 1G`, 2);
+}
+
+function wholeNumber(option: string, minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const number = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+    if (number >= minimum && number <= maximum) return number;
+    throw new CliError(`${option} ${text}: a whole number from ${minimum} to ${maximum} is allowed`, 2);
+  };
+}
+
+/** What a run needs at every step. */
+interface Run {
+  readonly options: DemoOptions;
+  readonly work: WorkDirectory;
+  readonly stage: Stage;
+  readonly source: Place;
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+}
+
+async function demo(directory: string | undefined, options: DemoOptions): Promise<void> {
+  parseMountOptions(options.options ?? []);
+  checkSurroundings();
+  const given = directory === undefined ? undefined : realDirectory(directory);
+  const interruption = listenForSignals();
+  const work = makeWorkDirectory(
+    resolve(options.dir),
+    given === undefined ? options.size + options.files * SMALL_FILE_BYTES : 0,
+  );
+  const progress = new Progress(options.json === true);
+  let stage: Stage | undefined;
+  let kept = false;
+  try {
+    const data = `${work.path}/data`;
+    if (given !== undefined && `${work.path}/`.startsWith(given === '/' ? '/' : `${given}/`)) {
+      throw new CliError(`the demo's own files would lie inside ${given}: choose another place with --dir`);
+    }
+    if (work.isOverlay && given === undefined) {
+      printRemark(
+        processStreams,
+        `${work.path} is on an overlay file system, which the kernel's passthrough does not reach: use --dir`,
+      );
+    }
+    stage = new Stage({
+      workDirectory: work.path,
+      source: data,
+      hideSource: given === undefined,
+      nearOptions: options.options ?? [],
+      signal: interruption.signal,
+    });
+    const source: Place = { name: 'direct', title: 'files themselves', root: given ?? data, enter: [] };
+    const run: Run = { options, work, stage, source, signal: interruption.signal, progress };
+    if (given === undefined) await makeFiles(run);
+    // By a link, because an export's directory cannot contain a comma.
+    else symlinkSync(given, data);
+    const { findings, guests } = await perform(run);
+    progress.end();
+    const checks = judge(findings);
+    if (options.json === true) {
+      const keeping = options.keep === true ? { kept: describeKept(run, guests) } : {};
+      printJson(processStreams, { ...describeFindings(findings, checks), ...keeping });
+    } else {
+      printReport(processStreams, findings, checks);
+      if (options.keep === true) printKept(run, guests);
+    }
+    if (!checks.every(({ ok }) => ok)) process.exitCode = 1;
+    if (options.keep === true) {
+      stage.leave();
+      kept = true;
+    }
+  } catch (error) {
+    if (!interruption.signal.aborted) throw explain(error, work, stage);
+  } finally {
+    progress.end();
+    if (!kept) {
+      await stage?.stop();
+      await remove(work);
+    }
+    interruption.forget();
+    const { signalName } = interruption;
+    if (signalName !== undefined) {
+      process.exitCode = SIGNAL_STATUS_BASE + constants.signals[signalName];
+      printRemark(processStreams, `${signalName}: stopped, everything is cleaned up`);
+    }
+  }
+}
+
+function realDirectory(directory: string): string {
+  try {
+    return realpathSync(directory);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CliError(`${directory} cannot be read (${code})`, 1, error);
+  }
+}
+
+class Interruption {
+  readonly #controller = new AbortController();
+  #signalName: (typeof STOPPING_SIGNALS)[number] | undefined;
+  readonly #listener = (name: NodeJS.Signals): void => {
+    // A second Ctrl-C changes nothing: cleaning up is under way, and short.
+    this.#signalName ??= STOPPING_SIGNALS.find((each) => each === name);
+    this.#controller.abort();
+  };
+
+  constructor() {
+    for (const name of STOPPING_SIGNALS) process.on(name, this.#listener);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get signalName(): (typeof STOPPING_SIGNALS)[number] | undefined {
+    return this.#signalName;
+  }
+
+  forget(): void {
+    for (const name of STOPPING_SIGNALS) process.removeListener(name, this.#listener);
+  }
+}
+
+function listenForSignals(): Interruption {
+  return new Interruption();
+}
+
+async function makeFiles({ options, source, signal, progress }: Run): Promise<void> {
+  mkdirSync(source.root);
+  await generate({
+    directory: source.root,
+    largeBytes: options.size,
+    smallFiles: options.files,
+    here: source,
+    signal,
+    phase: progress.phase('making files', options.size + options.files * SMALL_FILE_BYTES),
+  });
+}
+
+async function perform(run: Run): Promise<{ findings: Findings; guests: readonly Guest[] }> {
+  const started = performance.now();
+  const { options, stage, source, signal, progress } = run;
+  const truth = await readTruth(source, signal, (bytes) => progress.phase('reading the files directly', bytes));
+  const file = largestFile(truth, source);
+
+  progress.phase('starting server and guests', 1);
+  const server = await stage.startServer();
+  const near = await stage.startNear();
+  const far = await stage.startFar(server);
+
+  // First, while the mounts have read nothing.
+  const archiving = progress.phase('timing tar of the smaller files', 6);
+  const archives = [];
+  for (const place of [source, near, far]) {
+    archives.push(await timeArchive(place, file, signal, archiving));
+  }
+  const [directArchive, nearArchive, farArchive] = archives as [typeof archives[0], typeof archives[0], typeof archives[0]];
+
+  const checking = progress.phase('checking every file through the guests', bytesToCheck(truth) * 2);
+  const nearVerdicts = await checkTree(near, source, truth, signal, checking);
+  const farVerdicts = await checkTree(far, source, truth, signal, checking);
+
+  const timing = progress.phase('timing reads of the largest file', options.rounds * 3);
+  const before = { near: await stage.status(near), far: await stage.status(far) };
+  const rounds = await timeReads({ direct: source, near, far, server }, file, options.rounds, signal, timing);
+  const after = { near: await stage.status(near), far: await stage.status(far) };
+
+  const guestFindings = (
+    guest: Guest,
+    archive: GuestFindings['archive'],
+    verdicts: GuestFindings['verdicts'],
+  ): GuestFindings => ({
+    guest,
+    before: before[guest.name],
+    after: after[guest.name],
+    reads: rounds.map((round) => round[guest.name]),
+    archive,
+    verdicts,
+  });
+  const findings: Findings = {
+    file,
+    tree: { files: truth.files.length, entries: truth.entries.size, bytes: truth.bytes },
+    rounds,
+    directArchive,
+    near: guestFindings(near, nearArchive, nearVerdicts),
+    far: guestFindings(far, farArchive, farVerdicts),
+    nearNetwork: networkBytes(near.pid),
+    seconds: (performance.now() - started) / 1000,
+  };
+  return { findings, guests: [near, far] };
+}
