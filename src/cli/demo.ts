@@ -1,14 +1,22 @@
 /** `nearmount demo`: the main job in one command, on real files, checked and timed. */
+import { isUtf8 } from 'node:buffer';
 import { spawn } from 'node:child_process';
 import { mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { generate, LARGE_FILE, SMALL_FILE_BYTES } from './demo/generate.ts';
+import { generate, SMALL_FILE_BYTES } from './demo/generate.ts';
 import { networkBytes } from './demo/process-io.ts';
-import { InterruptedError, type Place } from './demo/programs.ts';
+import type { Place } from './demo/programs.ts';
 import { Progress } from './demo/progress.ts';
-import { describeFindings, judge, printReport, type Findings, type GuestFindings } from './demo/report.ts';
+import {
+  describeFindings,
+  JUDGED_FILE_BYTES_MIN,
+  judge,
+  printReport,
+  type Findings,
+  type GuestFindings,
+} from './demo/report.ts';
 import { Stage, type Guest } from './demo/stage.ts';
 import { checkSurroundings, makeWorkDirectory, type WorkDirectory } from './demo/surroundings.ts';
 import { timeArchive, timeReads, type TimedFile } from './demo/timed-reads.ts';
@@ -17,7 +25,6 @@ import { CliError } from './errors.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { printJson, printRemark, processStreams } from './output.ts';
 
-const SIZE_MIN_BYTES = 1024 ** 2;
 const SIZE_MAX_BYTES = 1024 ** 4;
 const FILES_MAX = 1_000_000;
 const ROUNDS_MAX = 1_000;
@@ -58,8 +65,8 @@ export function demoCommand(): Command {
 function parseSize(text: string): number {
   const match = /^(\d{1,15})([KMGT]?)$/.exec(text);
   const bytes = match === null ? NaN : Number(match[1]) * (UNITS[match[2] ?? ''] ?? NaN);
-  if (bytes >= SIZE_MIN_BYTES && bytes <= SIZE_MAX_BYTES) return bytes;
-  throw new CliError(`--size ${text}: bytes from 1M to 1T are allowed, such as 64M or 1G`, 2);
+  if (bytes >= JUDGED_FILE_BYTES_MIN && bytes <= SIZE_MAX_BYTES) return bytes;
+  throw new CliError(`--size ${text}: bytes from 16M to 1T are allowed, such as 64M or 1G`, 2);
 }
 
 function wholeNumber(option: string, minimum: number, maximum: number): (text: string) => number {
@@ -72,6 +79,7 @@ function wholeNumber(option: string, minimum: number, maximum: number): (text: s
 
 /** What a run needs at every step. */
 interface Run {
+  readonly startedMs: number;
   readonly options: DemoOptions;
   readonly work: WorkDirectory;
   readonly stage: Stage;
@@ -81,10 +89,11 @@ interface Run {
 }
 
 async function demo(directory: string | undefined, options: DemoOptions): Promise<void> {
+  const startedMs = performance.now();
   parseMountOptions(options.options ?? []);
   checkSurroundings();
   const given = directory === undefined ? undefined : realDirectory(directory);
-  const interruption = listenForSignals();
+  const interruption = new Interruption();
   const work = makeWorkDirectory(
     resolve(options.dir),
     given === undefined ? options.size + options.files * SMALL_FILE_BYTES : 0,
@@ -111,7 +120,7 @@ async function demo(directory: string | undefined, options: DemoOptions): Promis
       signal: interruption.signal,
     });
     const source: Place = { name: 'direct', title: 'files themselves', root: given ?? data, enter: [] };
-    const run: Run = { options, work, stage, source, signal: interruption.signal, progress };
+    const run: Run = { startedMs, options, work, stage, source, signal: interruption.signal, progress };
     if (given === undefined) await makeFiles(run);
     // By a link, because an export's directory cannot contain a comma.
     else symlinkSync(given, data);
@@ -182,10 +191,6 @@ class Interruption {
   }
 }
 
-function listenForSignals(): Interruption {
-  return new Interruption();
-}
-
 async function makeFiles({ options, source, signal, progress }: Run): Promise<void> {
   mkdirSync(source.root);
   await generate({
@@ -199,9 +204,10 @@ async function makeFiles({ options, source, signal, progress }: Run): Promise<vo
 }
 
 async function perform(run: Run): Promise<{ findings: Findings; guests: readonly Guest[] }> {
-  const started = performance.now();
   const { options, stage, source, signal, progress } = run;
-  const truth = await readTruth(source, signal, (bytes) => progress.phase('reading the files directly', bytes));
+  const truth = await readTruth(source, signal, (bytes) =>
+    progress.phase('reading the files directly', bytes),
+  );
   const file = largestFile(truth, source);
 
   progress.phase('starting server and guests', 1);
@@ -211,11 +217,9 @@ async function perform(run: Run): Promise<{ findings: Findings; guests: readonly
 
   // First, while the mounts have read nothing.
   const archiving = progress.phase('timing tar of the smaller files', 6);
-  const archives = [];
-  for (const place of [source, near, far]) {
-    archives.push(await timeArchive(place, file, signal, archiving));
-  }
-  const [directArchive, nearArchive, farArchive] = archives as [typeof archives[0], typeof archives[0], typeof archives[0]];
+  const directArchive = await timeArchive(source, file, signal, archiving);
+  const nearArchive = await timeArchive(near, file, signal, archiving);
+  const farArchive = await timeArchive(far, file, signal, archiving);
 
   const checking = progress.phase('checking every file through the guests', bytesToCheck(truth) * 2);
   const nearVerdicts = await checkTree(near, source, truth, signal, checking);
@@ -246,7 +250,73 @@ async function perform(run: Run): Promise<{ findings: Findings; guests: readonly
     near: guestFindings(near, nearArchive, nearVerdicts),
     far: guestFindings(far, farArchive, farVerdicts),
     nearNetwork: networkBytes(near.pid),
-    seconds: (performance.now() - started) / 1000,
+    seconds: (performance.now() - run.startedMs) / 1000,
   };
   return { findings, guests: [near, far] };
+}
+
+/** dd gets its name as an argument, so it has to be UTF-8. */
+function largestFile(truth: TreeTruth, source: Place): TimedFile {
+  let largest: TimedFile | undefined;
+  for (const { name, sizeBytes } of truth.files) {
+    if (sizeBytes <= (largest?.sizeBytes ?? 0)) continue;
+    const bytes = Buffer.from(name, 'latin1');
+    if (isUtf8(bytes)) largest = { name: bytes.toString(), sizeBytes };
+  }
+  if (largest === undefined) throw new CliError(`${source.root} has no file with something in it to read`);
+  return largest;
+}
+
+/** What a user can act on, in one line. */
+function explain(error: unknown, work: WorkDirectory, stage: Stage | undefined): unknown {
+  if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
+    return new CliError(
+      `${work.path} is full: choose another place with --dir, or less with --size`,
+      1,
+      error,
+    );
+  }
+  const deaths = stage?.deaths() ?? '';
+  if (deaths === '' || !(error instanceof CliError)) return error;
+  return new CliError(`${error.message}${deaths}`, error.exitStatus, error);
+}
+
+/** By rm, which takes names that are not UTF-8. Mounts in it were the guests', and went with them. */
+async function remove(work: WorkDirectory): Promise<void> {
+  const words = ['-rf', '--one-file-system', '--', work.path];
+  // In a session of its own: a second Ctrl-C must not stop it.
+  const child = spawn('rm', words, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  await new Promise((done) => {
+    child.once('close', done);
+    child.once('error', done);
+  });
+}
+
+interface Kept {
+  readonly directory: string;
+  readonly pids: readonly number[];
+  /** Shell commands. */
+  readonly look: readonly string[];
+  readonly stop: string;
+}
+
+function describeKept({ work, stage }: Run, guests: readonly Guest[]): Kept {
+  const quoted = (path: string): string => `'${path.replaceAll("'", "'\\''")}'`;
+  return {
+    directory: work.path,
+    pids: stage.pids,
+    look: [
+      ...guests.map(({ enter, root }) => [...enter, 'ls', '-l', quoted(root)].join(' ')),
+      `NEARMOUNT_RUNTIME_DIR=${quoted(stage.runtimeDirectory)} npx nearmount status`,
+      `npx nearmount colocation list --colocation ${quoted(stage.table)}`,
+    ],
+    stop: `kill ${stage.pids.toReversed().join(' ')}; sleep 1; rm -rf --one-file-system ${quoted(work.path)}`,
+  };
+}
+
+function printKept(run: Run, guests: readonly Guest[]): void {
+  const { directory, look, stop } = describeKept(run, guests);
+  processStreams.out.write(
+    `\nkept in ${directory}; look:\n${look.map((line) => `  ${line}\n`).join('')}stop:\n  ${stop}\n`,
+  );
 }

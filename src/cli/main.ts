@@ -1,8 +1,9 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --initial-old-space-size=128
 /** The command line: composition only, one file a command. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { colocationCommand } from './colocation.ts';
+import { demoCommand } from './demo.ts';
 import { mountCommand } from './mount.ts';
 import { printRemark, processStreams } from './output.ts';
 import { asCliError } from './reported.ts';
@@ -38,7 +39,8 @@ const program = throwing(
     .addCommand(serveCommand())
     .addCommand(mountCommand())
     .addCommand(statusCommand())
-    .addCommand(colocationCommand()),
+    .addCommand(colocationCommand())
+    .addCommand(demoCommand()),
 );
 
 try {

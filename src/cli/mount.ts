@@ -15,6 +15,7 @@ import { runGateway } from './gateway-process.ts';
 import { logLevelOption } from './log-option.ts';
 import { MOUNT_OPTIONS_HELP, parseMountOptions, type MountOptions } from './mount-options.ts';
 import { asCliError } from './reported.ts';
+import { RUNTIME_FLAGS } from './runtime-flags.ts';
 
 const DEFAULT_LOG_FILE = '/var/log/nearmount.log';
 /** How long a mount may take until it answers, in milliseconds; reaching the server has its own limits inside. */
@@ -181,7 +182,7 @@ async function startBehind(mountPoint: string, options: MountCommandOptions): Pr
     detached: true,
     stdio: ['ignore', log, log, 'ipc'],
     env: { ...process.env },
-    execArgv: process.execArgv,
+    execArgv: [...new Set([...process.execArgv, ...RUNTIME_FLAGS])],
   });
   const outcome = await Promise.race([
     new Promise<GatewayMessage>((done) => {

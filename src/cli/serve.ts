@@ -2,6 +2,7 @@
 import { hostname, networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { channelPath } from '../fgdp/channel.ts';
 import { createLogger, type Logger, type LogLevel } from '../observe/log.ts';
 import { hereIdentity } from '../resolver/node-identity.ts';
 import { ColocationTable } from '../resolver/table.ts';
@@ -17,6 +18,7 @@ import {
   parseTcpAddress,
   type Endpoint,
   type TcpEndpoint,
+  type UnixEndpoint,
 } from '../transport/endpoint.ts';
 import { CliError } from './errors.ts';
 import { logLevelOption } from './log-option.ts';
@@ -69,7 +71,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const exports = options.export.map(parseExportOption);
   const listen = (options.listen ?? []).map(parseTcpAddress);
   const backplane = (options.backplane ?? []).map(parseTcpAddress);
-  const socket = options.socket === undefined ? undefined : parseSocketPath(resolve(options.socket));
+  const socket = options.socket === undefined ? undefined : serverSocket(resolve(options.socket));
   if (listen.length + backplane.length === 0 && socket === undefined) {
     throw new CliError('serve listens nowhere: give --listen, --backplane or --socket', 2);
   }
@@ -94,11 +96,17 @@ async function serve(options: ServeOptions): Promise<void> {
   log.info('stopped');
 }
 
+/** The channel's path is the longer one, so it is checked as well. */
+function serverSocket(path: string): UnixEndpoint {
+  parseSocketPath(channelPath(path));
+  return parseSocketPath(path);
+}
+
 async function start(
   options: ServeOptions,
   exports: readonly ExportOptions[],
   tcp: readonly TcpEndpoint[],
-  socket: ReturnType<typeof parseSocketPath> | undefined,
+  socket: UnixEndpoint | undefined,
   log: Logger,
 ): Promise<DataAccessServer> {
   const stateDirectory = resolve(options.state);

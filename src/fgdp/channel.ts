@@ -11,8 +11,8 @@ import {
   listenChannel,
   receivePacket,
   sendPacket,
-  type Packet,
 } from '../system/channel.ts';
+import { ErrnoError } from '../system/errno.ts';
 import { closeFd } from '../system/files.ts';
 import { createSealedMemory } from '../system/memory.ts';
 import { CHANNELS_PENDING_MAX, CHANNEL_PACKET_BYTES_MAX, CHANNEL_PENDING_MS } from './limits.ts';
@@ -27,13 +27,29 @@ function encodePacket(packet: channel_packet): Buffer {
   return Buffer.concat(encodeAll(channel_packet, packet));
 }
 
-/** A packet that does not decode is reported as undefined, and its descriptors are closed. */
-function decodePacket(packet: Packet): channel_packet | undefined {
+interface Message {
+  readonly packet: channel_packet;
+  /** The receiver's to close. */
+  readonly fds: readonly number[];
+}
+
+/** The next packet; `broken` when it does not decode or came in part: then none of its descriptors is left open. */
+function receiveMessage(fd: number): Message | 'empty' | 'closed' | 'broken' {
+  let received: ReturnType<typeof receivePacket>;
   try {
-    return decodeAll(channel_packet, [packet.bytes]);
+    received = receivePacket(fd, CHANNEL_PACKET_BYTES_MAX);
+  } catch (error) {
+    if (error instanceof ErrnoError && (error.code === 'EMSGSIZE' || error.code === 'EMFILE'))
+      return 'broken';
+    throw error;
+  }
+  if (received === 'empty' || received === 'closed') return received;
+  const { bytes, fds } = received;
+  try {
+    return { packet: decodeAll(channel_packet, [bytes]), fds };
   } catch {
-    packet.fds.forEach(closeFd);
-    return undefined;
+    fds.forEach(closeFd);
+    return 'broken';
   }
 }
 
@@ -86,18 +102,18 @@ export class GuestChannel {
 
   #drain(): void {
     while (this.#open) {
-      const packet = receivePacket(this.#fd, CHANNEL_PACKET_BYTES_MAX);
-      if (packet === 'empty' || packet === 'closed') return;
-      const message = decodePacket(packet);
-      if (message === undefined) continue;
-      const [fd, ...extra] = packet.fds;
+      const message = receiveMessage(this.#fd);
+      if (message === 'empty' || message === 'closed') return;
+      if (message === 'broken') continue;
+      const { packet } = message;
+      const [fd, ...extra] = message.fds;
       extra.forEach(closeFd);
       if (fd === undefined) continue;
-      if (message.kind === CHANNEL_PACKET.GRANT && !this.#granted.has(message.grant_id)) {
-        this.#granted.set(message.grant_id, fd);
+      if (packet.kind === CHANNEL_PACKET.GRANT && !this.#granted.has(packet.grant_id)) {
+        this.#granted.set(packet.grant_id, fd);
         continue;
       }
-      if (message.kind === CHANNEL_PACKET.PROOF && holdsToken(fd, this.token)) this.#proven = true;
+      if (packet.kind === CHANNEL_PACKET.PROOF && holdsToken(fd, this.token)) this.#proven = true;
       closeFd(fd);
     }
   }
@@ -218,12 +234,11 @@ export class ChannelListener {
 }
 
 /** The token in hexadecimal; null while the guest is silent, undefined when it is no guest. */
-function readToken(fd: number): string | null | undefined {
-  const packet = receivePacket(fd, CHANNEL_PACKET_BYTES_MAX);
-  if (packet === 'empty') return null;
-  if (packet === 'closed') return undefined;
-  const message = decodePacket(packet);
-  if (message?.kind !== CHANNEL_PACKET.TOKEN) return undefined;
-  packet.fds.forEach(closeFd);
-  return Buffer.from(message.token).toString('hex');
+function readToken(fd: number): string | 'silent' | undefined {
+  const message = receiveMessage(fd);
+  if (message === 'empty') return 'silent';
+  if (message === 'closed' || message === 'broken') return undefined;
+  message.fds.forEach(closeFd);
+  if (message.packet.kind !== CHANNEL_PACKET.TOKEN) return undefined;
+  return Buffer.from(message.packet.token).toString('hex');
 }

@@ -1,6 +1,6 @@
 /** Version of the FGDP program spoken here. */
 export const FGDP_VERSION = 1;
-/** Grants whose descriptor the guest has not yet taken off the channel; a 65th GRANT answers without one. */
+/** GRANT calls a guest has under way at a time, so that the channel's buffer holds what was sent; more wait. */
 export const GRANTS_UNREAD_MAX = 64;
 /** Descriptors granted to one session at a time. */
 export const GRANTS_PER_SESSION_MAX = 65_536;

@@ -45,7 +45,8 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     const { key, bootId, channels } = service;
     const isNear = session.peer.kind === 'unix' && args.channel_token.length > 0;
     const channel = isNear ? channels?.claim(args.channel_token) : undefined;
-    if (channel?.prove(args.channel_token) === true) {
+    const isProven = channel?.prove(args.channel_token) === true;
+    if (isProven) {
       session.channel?.close();
       session.channel = channel;
     } else {
@@ -63,7 +64,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
       boot_id,
       public_key: key.publicKey,
       signature: signProof(key.privateKey, proof),
-      channel: session.channel !== undefined,
+      channel: isProven,
     };
   };
 

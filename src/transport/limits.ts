@@ -2,6 +2,8 @@
 export const SEND_BUFFER_BYTES_MAX = 8 * 1024 * 1024;
 /** How long a closing connection may go on sending what is queued before it is cut off, in milliseconds. */
 export const CLOSE_FLUSH_MS = 5_000;
+/** How long a peer may take to end its half once all is sent, in milliseconds, where it may have sent more. */
+export const CLOSE_LINGER_MS = 1_000;
 /** How long a connection attempt may take before it counts as failed, in milliseconds. */
 export const CONNECT_TIMEOUT_MS = 5_000;
 /** TCP keep-alive: idle time before the first probe, in milliseconds. */

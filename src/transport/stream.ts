@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { RecordTransport } from '../rpc/connection.ts';
 import { RpcError } from '../rpc/error.ts';
 import { RecordDecoder, frameRecord } from '../rpc/record.ts';
-import { CLOSE_FLUSH_MS, SEND_BUFFER_BYTES_MAX } from './limits.ts';
+import { CLOSE_FLUSH_MS, CLOSE_LINGER_MS, SEND_BUFFER_BYTES_MAX } from './limits.ts';
 import type { ReceiveSlabs } from './receive-slabs.ts';
 
 export class StreamTransport implements RecordTransport {
@@ -113,17 +113,32 @@ export class StreamTransport implements RecordTransport {
    */
   close(reason = new RpcError('CONNECTION_LOST', 'closed here')): void {
     const { socket } = this;
+    const isPaused = this.#pausedByOwner || this.#pausedBySending;
+    const isClosing = this.#reason !== undefined;
     this.#reason ??= reason;
     this.#held = [];
     if (reason.code !== 'CONNECTION_LOST') {
       socket.destroy();
       return;
     }
-    socket.destroySoon();
-    if (socket.destroyed) return;
+    if (isClosing || socket.destroyed) return;
+    this.#cutOffAfter(CLOSE_FLUSH_MS);
+    if (!isPaused) {
+      socket.destroySoon();
+      return;
+    }
+    // Closed with bytes unread, TCP resets the connection and loses what was sent: first they are read and dropped.
+    socket.end(() => {
+      this.#cutOffAfter(CLOSE_LINGER_MS);
+    });
+    this.#update();
+  }
+
+  #cutOffAfter(ms: number): void {
+    const { socket } = this;
     const timer = setTimeout(() => {
       socket.destroy();
-    }, CLOSE_FLUSH_MS);
+    }, ms);
     socket.once('close', () => {
       clearTimeout(timer);
     });
@@ -143,7 +158,8 @@ export class StreamTransport implements RecordTransport {
   }
 
   #update(): void {
-    if (this.#pausedByOwner || this.#pausedBySending) this.socket.pause();
+    const isPaused = this.#pausedByOwner || this.#pausedBySending;
+    if (isPaused && this.#reason === undefined) this.socket.pause();
     else this.socket.resume();
   }
 }

@@ -288,7 +288,11 @@ const WORKER = fileURLToPath(new URL('./file-worker.mjs', import.meta.url));
 
 /** Starts a worker whose current directory is `directory`. */
 export async function startWorker(t: Teardown, directory: string): Promise<FileWorker> {
-  const child = spawn(process.execPath, [WORKER, directory], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [WORKER, directory], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    // The test runner's loaders catch signals.
+    env: { ...process.env, NODE_OPTIONS: '' },
+  });
   const ended = new Promise<NodeJS.Signals | number | null>((resolve) => {
     child.once('exit', (status, signal) => resolve(signal ?? status));
   });

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Phase } from './progress.ts';
 import { InterruptedError, runPipe, type Place } from './programs.ts';
 
-export const LARGE_FILE = 'large.bin';
+const LARGE_FILE = 'large.bin';
 /** Above the mean of the sizes below, for the check of free space. */
 export const SMALL_FILE_BYTES = 40 * 1024;
 
@@ -100,7 +100,7 @@ async function generateSmall(options: GenerateOptions, content: StampedContent):
   const root = Buffer.from(`${options.directory}/small`);
   await mkdir(root);
   await mkdir(below(root, 'an empty directory'), 0o700);
-  let directory = root;
+  let directory: Buffer = root;
   for (let number = 0; number < smallFiles; number += 1) {
     if (signal.aborted) throw new InterruptedError();
     if (number % FILES_PER_DIRECTORY === 0) {

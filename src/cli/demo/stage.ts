@@ -73,7 +73,7 @@ export class Stage {
     }
     this.#options = options;
     this.#environment = { ...process.env, NEARMOUNT_RUNTIME_DIR: this.runtimeDirectory };
-    delete this.#environment['NEARMOUNT_CLUSTER'];
+    delete this.#environment.NEARMOUNT_CLUSTER;
   }
 
   /** Where the mounts' status sockets are. */
@@ -101,10 +101,7 @@ export class Stage {
     ];
     const member = this.#start('server', [...OWN_MOUNTS, '-n', '--'], 'loopback', words);
     const output = member.child.stdout;
-    await this.#until(
-      member,
-      new Promise<void>((resolve) => output?.once('data', () => resolve())),
-    );
+    await this.#until(member, new Promise<void>((resolve) => output?.once('data', () => resolve())));
     output?.destroy();
     return { pid: member.pid };
   }
@@ -115,7 +112,16 @@ export class Stage {
   }
 
   async startFar(server: { readonly pid: number }): Promise<Guest> {
-    const namespaces = ['nsenter', '-t', String(server.pid), '-n', '--', ...OWN_MOUNTS, '--', ...this.#hiding()];
+    const namespaces = [
+      'nsenter',
+      '-t',
+      String(server.pid),
+      '-n',
+      '--',
+      ...OWN_MOUNTS,
+      '--',
+      ...this.#hiding(),
+    ];
     return this.#startGuest('far', namespaces, ['route=network']);
   }
 
@@ -172,7 +178,10 @@ export class Stage {
     const root = `${this.#options.workDirectory}/${name}`;
     mkdirSync(root);
     const words = ['mount', EXPORT_NAME, root, '--foreground', '--colocation', this.table];
-    const member = this.#start(name, namespaces, 'plain', [...words, ...options.flatMap((list) => ['-o', list])]);
+    const member = this.#start(name, namespaces, 'plain', [
+      ...words,
+      ...options.flatMap((list) => ['-o', list]),
+    ]);
     await this.#until(member, waitForMount(member, root, this.#options.signal));
     const enter = ['nsenter', '-t', String(member.pid), '-m', '-n', '--'];
     return { name, title: `${name} guest`, root, enter, pid: member.pid };
@@ -214,7 +223,7 @@ export class Stage {
     await Promise.race([
       ready,
       new Promise<never>((_resolve, reject) => {
-        member.child.once('exit', () => reject(new CliError(`${ending(member)}`)));
+        member.child.once('exit', () => reject(new CliError(ending(member))));
         signal.addEventListener('abort', () => reject(new InterruptedError()), { signal: over.signal });
       }),
       delay(READY_TIMEOUT_MS, undefined, { signal: over.signal }).then(() => {

@@ -159,7 +159,7 @@ async function hashContents(
     accept: Array.from({ length: 256 }, (_none, index) => index),
     onOutput: (piece) => {
       phase.advance(piece.length);
-      for (let at = 0; at < piece.length && sums.length < files.length; ) {
+      for (let at = 0; at < piece.length && sums.length < files.length;) {
         const part = piece.subarray(at, at + left);
         hash.update(part);
         at += part.length;
