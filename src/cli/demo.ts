@@ -1,7 +1,7 @@
 /** `nearmount demo`: the main job in one command, on real files, checked and timed. */
 import { isUtf8 } from 'node:buffer';
 import { spawn } from 'node:child_process';
-import { mkdirSync, realpathSync, symlinkSync } from 'node:fs';
+import { mkdirSync, realpathSync, statSync, symlinkSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
@@ -157,12 +157,15 @@ async function demo(directory: string | undefined, options: DemoOptions): Promis
 }
 
 function realDirectory(directory: string): string {
+  let isDirectory: boolean;
   try {
-    return realpathSync(directory);
+    isDirectory = statSync(directory).isDirectory();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new CliError(`${directory} cannot be read (${code})`, 1, error);
   }
+  if (!isDirectory) throw new CliError(`${directory} is not a directory`);
+  return realpathSync(directory);
 }
 
 class Interruption {
@@ -277,7 +280,7 @@ function explain(error: unknown, work: WorkDirectory, stage: Stage | undefined):
     );
   }
   const deaths = stage?.deaths() ?? '';
-  if (deaths === '' || !(error instanceof CliError)) return error;
+  if (deaths === '' || !(error instanceof CliError) || deaths.endsWith(error.message)) return error;
   return new CliError(`${error.message}${deaths}`, error.exitStatus, error);
 }
 

@@ -172,6 +172,7 @@ export class ChannelListener {
   readonly #byToken = new Map<string, PendingChannel>();
   /** Accepted, token not sent yet: a well-behaved guest sends it before HELLO, so these are few. */
   #silent: PendingChannel[] = [];
+  #open = true;
 
   private constructor(fd: number, path: string) {
     this.#fd = fd;
@@ -194,6 +195,8 @@ export class ChannelListener {
   }
 
   close(): void {
+    if (!this.#open) return;
+    this.#open = false;
     for (const { fd } of [...this.#byToken.values(), ...this.#silent]) closeFd(fd);
     this.#byToken.clear();
     this.#silent = [];

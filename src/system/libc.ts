@@ -9,11 +9,6 @@ const library = koffi.load(null);
 
 type Call<Args extends readonly unknown[], Result = number> = (...args: Args) => Result;
 
-/** An asynchronous call on a thread of libuv's pool; errno is to be read first thing in the callback. */
-type AsyncCall<Args extends readonly unknown[]> = Call<Args> & {
-  async: (...args: [...Args, (error: Error | null, result: number) => void]) => void;
-};
-
 // The C definition and the TypeScript signature stand side by side; nothing can check one against the other.
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
 function declare<Signature>(definition: string): Signature {
@@ -53,8 +48,6 @@ export const libc = {
   getsockopt: declare<Call<[number, number, number, Pointer, Pointer]>>(
     'int getsockopt(int, int, int, void *, void *)',
   ),
-  eventfd: declare<Call<[number, number]>>('int eventfd(uint, int)'),
-  poll: declare<AsyncCall<[Pointer, number, number]>>('int poll(void *, ulong, int)'),
 };
 
 // One `syscall` a shape of arguments.

@@ -15,11 +15,11 @@ const PATHS = [
 ] as const;
 
 for (const path of PATHS) {
-  const scene = async (t: Test, content: string) => {
+  const scene = async (t: Test, content: string, more = 'acregmin=3') => {
     const made = makeScene(t);
     writeFileSync(join(made.tree, 'f'), content);
     await made.serve();
-    const mount = await made.mount({ options: path.options });
+    const mount = await made.mount({ options: `${path.options},${more}` });
     const worker = await startWorker(t, made.point);
     await worker.ask({ op: 'open', name: 'f', as: 'old' });
     return { ...made, mount, worker, file: join(made.tree, 'f') };
@@ -28,6 +28,7 @@ for (const path of PATHS) {
 
   t.test(`${path.name}: replaced by rename`, { skip }, async (t) => {
     const { worker, file, tree } = await scene(t, 'old content\n');
+    t.same(await open(worker), { value: 'old content\n' });
     writeFileSync(join(tree, 'new'), 'new\n');
     renameSync(join(tree, 'new'), file);
     const old = await worker.ask({ op: 'text', as: 'old' });
@@ -48,8 +49,14 @@ for (const path of PATHS) {
     if (path.near) t.same(old, { value: 'old content\n' });
     else t.ok(old.error === 'ESTALE' || old.value === 'old content\n', JSON.stringify(old));
     t.same(await open(worker), { error: 'ENOENT' });
+  });
+
+  t.test(`${path.name}: deleted and made again, with noac`, { skip }, async (t) => {
+    const { worker, file } = await scene(t, 'old content\n', 'noac');
+    rmSync(file);
+    t.same(await open(worker), { error: 'ENOENT' });
     writeFileSync(file, 'another\n');
-    t.same(await open(worker), { value: 'another\n' }, 'a new file of the name is found');
+    t.same(await open(worker), { value: 'another\n' }, 'that a name is missing is not remembered');
   });
 
   t.test(`${path.name}: grown`, { skip }, async (t) => {

@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
+import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 
 const CHUNK_BYTES = 64 * 1024;
@@ -60,13 +61,19 @@ const operations = {
   },
 };
 
+/** libuv has no names for some of Linux's error numbers. */
+function nameOf(error) {
+  const known = Object.entries(constants.errno).find(([, number]) => number === -error.errno);
+  return known?.[0] ?? error.code ?? String(error);
+}
+
 createInterface({ input: process.stdin }).on('line', (text) => {
   const request = JSON.parse(text);
   let answer;
   try {
     answer = { value: operations[request.op](request) };
   } catch (error) {
-    answer = { error: error.code ?? String(error) };
+    answer = { error: nameOf(error) };
   }
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 });

@@ -87,6 +87,14 @@ export async function runTool(
   }
 }
 
+/**
+ * A program and its arguments that run a script without the loaders of the test runner, which put themselves into
+ * NODE_OPTIONS of every child process, catch its signals and slow its start. The pid stays the same.
+ */
+export function plainNode(script: string, ...args: string[]): [string, string[]] {
+  return ['env', ['-u', 'NODE_OPTIONS', process.execPath, script, ...args]];
+}
+
 /** Runs the built command line to its end. */
 export function runCli(args: readonly string[], options: ToolOptions = {}): Promise<ToolResult> {
   return runTool(process.execPath, [MAIN, ...args], {
@@ -131,12 +139,7 @@ export interface Ending {
 }
 
 function cleanEnvironment(runtimeDirectory: string): NodeJS.ProcessEnv {
-  // The loaders of the test runner are none of its business.
-  const env: NodeJS.ProcessEnv = {
-    ...process.env,
-    NODE_OPTIONS: '',
-    NEARMOUNT_RUNTIME_DIR: runtimeDirectory,
-  };
+  const env: NodeJS.ProcessEnv = { ...process.env, NEARMOUNT_RUNTIME_DIR: runtimeDirectory };
   delete env.NEARMOUNT_COLOCATION;
   delete env.NEARMOUNT_CLUSTER;
   return env;
@@ -199,7 +202,7 @@ export async function startMount(t: Teardown, chosen: MountOptions): Promise<Run
   if (chosen.options !== undefined) args.push('-o', chosen.options);
   args.push(...(chosen.args ?? []));
   if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: npm run build`);
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(...plainNode(MAIN, ...args), {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: cleanEnvironment(runtime),
   });
@@ -288,11 +291,7 @@ const WORKER = fileURLToPath(new URL('./file-worker.mjs', import.meta.url));
 
 /** Starts a worker whose current directory is `directory`. */
 export async function startWorker(t: Teardown, directory: string): Promise<FileWorker> {
-  const child = spawn(process.execPath, [WORKER, directory], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    // The test runner's loaders catch signals.
-    env: { ...process.env, NODE_OPTIONS: '' },
-  });
+  const child = spawn(...plainNode(WORKER, directory), { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<NodeJS.Signals | number | null>((resolve) => {
     child.once('exit', (status, signal) => resolve(signal ?? status));
   });

@@ -1,0 +1,16 @@
+import { closeSync, mkdtempSync } from 'node:fs';
+import { acceptChannel, connectChannel, listenChannel, receivePacket, sendPacket } from '../../src/system/channel.ts';
+const socket = mkdtempSync('/tmp/dbg-')+'/s.sock';
+const l = listenChannel(socket, 0o600);
+const c = connectChannel(socket);
+const a = acceptChannel(l)!;
+console.error(c, a, receivePacket(a, 256));
+closeSync(c);
+console.error(receivePacket(a, 256));
+const c2 = connectChannel(socket);
+const a2 = acceptChannel(l)!;
+sendPacket(c2, Buffer.from('x'), [0]);
+console.error(receivePacket(a2, 256));
+console.error(receivePacket(a2, 256));
+closeSync(c2);
+console.error(receivePacket(a2, 256));
