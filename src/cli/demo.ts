@@ -125,7 +125,7 @@ async function demo(directory: string | undefined, options: DemoOptions): Promis
     // By a link, because an export's directory cannot contain a comma.
     else symlinkSync(given, data);
     const { findings, guests } = await perform(run);
-    progress.end();
+    progress.complete();
     const checks = judge(findings);
     if (options.json === true) {
       const keeping = options.keep === true ? { kept: describeKept(run, guests) } : {};
@@ -142,7 +142,7 @@ async function demo(directory: string | undefined, options: DemoOptions): Promis
   } catch (error) {
     if (!interruption.signal.aborted) throw explain(error, work, stage);
   } finally {
-    progress.end();
+    progress.abandon();
     if (!kept) {
       await stage?.stop();
       await remove(work);
@@ -228,7 +228,7 @@ async function perform(run: Run): Promise<{ findings: Findings; guests: readonly
   const nearVerdicts = await checkTree(near, source, truth, signal, checking);
   const farVerdicts = await checkTree(far, source, truth, signal, checking);
 
-  const timing = progress.phase('timing reads of the largest file', options.rounds * 3);
+  const timing = progress.phase('timing reads of the largest file', options.rounds);
   const before = { near: await stage.status(near), far: await stage.status(far) };
   const rounds = await timeReads({ direct: source, near, far, server }, file, options.rounds, signal, timing);
   const after = { near: await stage.status(near), far: await stage.status(far) };
@@ -241,7 +241,7 @@ async function perform(run: Run): Promise<{ findings: Findings; guests: readonly
     guest,
     before: before[guest.name],
     after: after[guest.name],
-    reads: rounds.map((round) => round[guest.name]),
+    reads: rounds.flatMap((round) => round[guest.name]),
     archive,
     verdicts,
   });

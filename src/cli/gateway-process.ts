@@ -4,7 +4,7 @@ import { authSysCredential } from '../client/credential.ts';
 import { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
 import { KernelDriver } from '../fuse/kernel-driver.ts';
-import { mountFuse, unmountFuse, widenReadAhead } from '../fuse/mount.ts';
+import { deviceOfMount, mountFuse, unmountFuse, widenReadAhead } from '../fuse/mount.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { RSIZE_MIN_BYTES } from '../gateway/limits.ts';
 import { RouteSelection } from '../gateway/route-selection.ts';
@@ -12,6 +12,7 @@ import { NFS_PROGRAM, type FSINFO3res } from '../nfs3/nfs.ts';
 import { NFS3_OK, statusName } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
 import type { Logger } from '../observe/log.ts';
+import { RpcError } from '../rpc/error.ts';
 import { runtimeDirectory, serveStatus } from '../observe/status-socket.ts';
 import type { HereIdentity } from '../resolver/node-identity.ts';
 import type { Source } from '../resolver/source.ts';
@@ -62,6 +63,8 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
       log.warn({ reason: reason.message }, options.hard ? 'server lost: waiting for it' : 'server lost');
     },
     onRestored: (session) => {
+      if (gateway.serverRestored(session))
+        log.warn('another server serves the export now: open files are lost');
       log.info({ route: session.route, endpoint: formatEndpoint(session.endpoint) }, 'server reached again');
     },
     onTryFailed: (error, pauseMs) => {
@@ -93,11 +96,25 @@ async function askServer(
   credential: ReturnType<typeof authSysCredential>['auth'],
   rsizeBytes: number,
 ): Promise<{ rootAttributes: fattr3; rsizeBytes: number }> {
+  try {
+    return await askRoot(session, credential, rsizeBytes);
+  } catch (error) {
+    session.close();
+    if (error instanceof RpcError)
+      throw new CliError(`the server does not answer as NFS does: ${error.message}`, 1, error);
+    throw error;
+  }
+}
+
+async function askRoot(
+  session: Session,
+  credential: ReturnType<typeof authSysCredential>['auth'],
+  rsizeBytes: number,
+): Promise<{ rootAttributes: fattr3; rsizeBytes: number }> {
   const root = { data: session.rootHandle };
   const call = { credential, timeoutMs: FIRST_CALL_TIMEOUT_MS };
   const attributes = await session.call(NFS_PROGRAM, 'GETATTR', { object: root }, call);
   if (attributes.status !== NFS3_OK) {
-    session.close();
     throw new CliError(`the server's root cannot be looked at: ${statusName(attributes.status)}`);
   }
   const info: FSINFO3res = await session.call(NFS_PROGRAM, 'FSINFO', { fsroot: root }, call);
@@ -113,6 +130,7 @@ async function serveMount(
 ): Promise<void> {
   const { log, mountPoint, sourceText } = settings;
   const fd = mountFuse(sourceText, mountPoint);
+  const device = deviceOfMount(mountPoint);
   const driver = new KernelDriver(fd, gateway, {
     onFault: (message, error) => {
       log.error({ err: error }, message);
@@ -124,9 +142,9 @@ async function serveMount(
   const stop = (signal: NodeJS.Signals): void => {
     log.info({ signal }, 'unmounting');
     try {
-      unmountFuse(mountPoint);
+      if (!unmountFuse(mountPoint, device)) log.warn({ mountPoint }, 'the mount was gone already');
     } catch (error) {
-      log.warn({ err: error }, 'the mount was gone already');
+      log.warn({ err: error }, 'the mount could not be taken away');
     }
     driver.stop();
   };
@@ -145,7 +163,7 @@ async function serveMount(
     log.warn({ err: error }, '`nearmount status` will not show this mount');
     return undefined;
   });
-  if (!widenReadAhead(mountPoint)) log.debug('read-ahead keeps the kernel’s default');
+  if (!widenReadAhead(device)) log.debug('read-ahead keeps the kernel’s default');
   log.info(
     { mountPoint, route: session.route, level: session.level, endpoint: formatEndpoint(session.endpoint) },
     'mounted',

@@ -1,6 +1,6 @@
 /** `nearmount mount`: checks, starts the gateway behind itself, and returns when the mount answers, like mount(8). */
 import { fork } from 'node:child_process';
-import { accessSync, constants, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -47,8 +47,17 @@ export function mountCommand(): Command {
     .addOption(logLevelOption())
     .addHelpText('after', MOUNT_OPTIONS_HELP)
     .action(async (sourceText: string, mountPoint: string, options: MountCommandOptions) => {
-      await mount(sourceText, resolve(mountPoint), options);
+      await mount(sourceText, realPath(resolve(mountPoint)), options);
     });
+}
+
+/** The place itself, where a symbolic link leads to it; what is wrong with it is for checkPlace to say. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 /** What the gateway behind tells the command in front. */
@@ -134,7 +143,8 @@ async function runHere(
   const tell = (message: GatewayMessage): void => {
     if (process.send === undefined) return;
     process.send(message, () => {
-      process.disconnect();
+      // The command in front may be gone by now.
+      if (process.connected) process.disconnect();
     });
   };
   const tableFile = resolve(options.colocation);

@@ -1,6 +1,7 @@
 /** `nearmount serve`: a data-access server in the foreground. */
+import { existsSync, statSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { channelPath } from '../fgdp/channel.ts';
 import { createLogger, type Logger, type LogLevel } from '../observe/log.ts';
@@ -143,7 +144,10 @@ function explainStart(error: unknown, options: ServeOptions, exports: readonly E
     port?: number;
   };
   if (syscall === 'listen' || syscall === 'bind') {
-    const where = port === undefined ? (address ?? path ?? options.socket ?? '') : `${address}:${port}`;
+    const isSocketFile = port === undefined || port < 0;
+    const where = isSocketFile ? (address ?? path ?? options.socket ?? '') : `${address}:${port}`;
+    // libuv says EACCES where the directory of a socket file is missing.
+    const reason = isSocketFile && code === 'EACCES' && !existsSync(dirname(where)) ? 'ENOENT' : code;
     const remedies: Readonly<Record<string, string>> = {
       EADDRINUSE: 'something else listens there: stop it or take another address',
       EACCES: 'this user may not: be root, or take another address',
@@ -151,13 +155,16 @@ function explainStart(error: unknown, options: ServeOptions, exports: readonly E
       ENOENT: 'its directory does not exist: make it first',
     };
     return new CliError(
-      `cannot listen at ${where} (${code}): ${remedies[code] ?? 'take another address'}`,
+      `cannot listen at ${where} (${reason}): ${remedies[reason] ?? 'take another address'}`,
       1,
       error,
     );
   }
   const directory = exports.find(
-    (each) => path === each.directory || (error as Error).message.includes(each.directory),
+    (each) =>
+      path === each.directory ||
+      (error as Error).message.includes(each.directory) ||
+      (code === 'ENOTDIR' && !isDirectory(each.directory)),
   );
   if (directory !== undefined) {
     const why = {
@@ -173,6 +180,10 @@ function explainStart(error: unknown, options: ServeOptions, exports: readonly E
   }
   const what = path === undefined ? '' : ` ${path}`;
   return new CliError(`cannot start (${syscall}${what}: ${code}): check --state ${options.state}`, 1, error);
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function enterTable(options: ServeOptions, server: DataAccessServer, backplanes: number, log: Logger): void {

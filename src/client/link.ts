@@ -53,6 +53,10 @@ export class ServerLink {
   #ready: Promise<Session> | undefined;
   #recheck: NodeJS.Timeout | undefined;
   #closed = false;
+  #adoptedMs = performance.now();
+  #pauseMs = RECONNECT_PAUSE_MIN_MS;
+  /** The last look for a better route: two at once would judge the routes differently. */
+  #rechecking: Promise<void> = Promise.resolve();
 
   /** @param first a session that is open already: a mount is not made before one works */
   constructor(first: Session, open: SessionOpener, options: RetryOptions, events: LinkEvents) {
@@ -133,6 +137,11 @@ export class ServerLink {
     });
   }
 
+  /** Asked after something was awaited. */
+  #isClosed(): boolean {
+    return this.#closed;
+  }
+
   #count(name: NfsProcedure | 'GRANT'): void {
     this.#callCounts.set(name, (this.#callCounts.get(name) ?? 0) + 1);
   }
@@ -144,7 +153,7 @@ export class ServerLink {
         return await call(session);
       } catch (error) {
         if (!(error instanceof RpcError)) throw error;
-        if (error.code === 'TIMED_OUT') session.close(new RpcError('CONNECTION_LOST', error.message));
+        if (error.code === 'TIMED_OUT') await endSession(session, error);
         else if (error.code !== 'CONNECTION_LOST' && error.code !== 'BAD_RECORD') throw error;
         if (this.#closed) throw error;
         if (!this.#options.hard && transmissions > this.#options.retransmissions) {
@@ -215,16 +224,26 @@ export class ServerLink {
   }
 
   async #reconnect(): Promise<Session> {
-    for (let pauseMs = RECONNECT_PAUSE_MIN_MS; ; pauseMs = Math.min(pauseMs * 2, RECONNECT_PAUSE_MAX_MS)) {
-      if (this.#closed) throw new RpcError('CONNECTION_LOST', 'the mount is ending');
+    // A server that ends every session soon after it began is not asked again at once.
+    const wasShort = performance.now() - this.#adoptedMs < RECONNECT_PAUSE_MAX_MS;
+    this.#pauseMs = wasShort ? Math.min(this.#pauseMs * 2, RECONNECT_PAUSE_MAX_MS) : RECONNECT_PAUSE_MIN_MS;
+    if (wasShort) await delay(this.#pauseMs, undefined, { ref: false });
+    await this.#rechecking;
+    for (let pauseMs = this.#pauseMs; ; pauseMs = Math.min(pauseMs * 2, RECONNECT_PAUSE_MAX_MS)) {
+      if (this.#isClosed()) throw ending();
       try {
         const session = await this.#open();
         if (session !== undefined) {
+          if (this.#isClosed()) {
+            session.close();
+            throw ending();
+          }
           this.#adopt(session);
           this.#events.onRestored(session);
           return session;
         }
       } catch (error) {
+        if (this.#isClosed()) throw ending();
         this.#events.onTryFailed(error as Error, pauseMs);
       }
       await delay(pauseMs, undefined, { ref: false });
@@ -233,6 +252,7 @@ export class ServerLink {
 
   #adopt(session: Session): void {
     this.#session = session;
+    this.#adoptedMs = performance.now();
     this.#ready = undefined;
     this.#watch(session);
   }
@@ -242,7 +262,7 @@ export class ServerLink {
     clearTimeout(this.#recheck);
     if (this.#session.route === 'near' || this.#closed) return;
     this.#recheck = setTimeout(() => {
-      void this.#tryBetter();
+      this.#rechecking = this.#tryBetter();
     }, ROUTE_RECHECK_MS);
     this.#recheck.unref();
   }
@@ -252,7 +272,7 @@ export class ServerLink {
     if (!this.isConnected) return;
     try {
       const better = await this.#open(current);
-      if (better !== undefined && this.#session === current && this.isConnected && !this.#closed) {
+      if (better !== undefined && this.#session === current && this.isConnected && !this.#isClosed()) {
         this.#adopt(better);
         this.#events.onRestored(better);
         // Calls under way on the old session are answered there or sent again on the new one.
@@ -265,4 +285,18 @@ export class ServerLink {
     }
     this.#scheduleRecheck();
   }
+}
+
+function ending(): RpcError {
+  return new RpcError('CONNECTION_LOST', 'the mount is ending');
+}
+
+/** Cuts off a session whose server does not answer, and waits until it counts as closed. */
+function endSession(session: Session, reason: RpcError): Promise<void> {
+  return new Promise((resolve) => {
+    session.onClose(() => {
+      resolve();
+    });
+    session.close(reason);
+  });
 }

@@ -145,7 +145,9 @@ async function sayHello(
     if (serverId !== server.id) {
       throw new RouteError(`the server at ${name} is another one than ${server.name} (id ${serverId})`);
     }
-    const proof = { nonce, server_id: hello.server_id, boot_id: hello.boot_id, channel_token: token };
+    // A server signs the token of a channel it holds, and none where it holds no channel.
+    const channel_token = hello.channel ? token : new Uint8Array(0);
+    const proof = { nonce, server_id: hello.server_id, boot_id: hello.boot_id, channel_token };
     if (!verifyProof(Buffer.from(server.publicKey, 'base64'), proof, hello.signature)) {
       throw new RouteError(`the server at ${name} claims to be ${server.name} and does not hold its key`);
     }
@@ -154,7 +156,7 @@ async function sayHello(
   if (target.route === 'near') {
     if (bootId !== target.bootId)
       throw new RouteError(`the server at ${name} runs on another kernel (boot id ${bootId})`);
-    if (channel !== undefined && !channel.isProven()) {
+    if (channel !== undefined && !(hello.channel && channel.isProven())) {
       throw new RouteError(
         `the server at ${name} sent no descriptor: it is not proven to run on this kernel`,
       );

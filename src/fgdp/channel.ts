@@ -156,7 +156,14 @@ export class ServerChannel {
   }
 
   #send(packet: channel_packet, fd: number): boolean {
-    return this.#open && sendPacket(this.#fd, encodePacket(packet), [fd]) === 'sent';
+    if (!this.#open) return false;
+    try {
+      return sendPacket(this.#fd, encodePacket(packet), [fd]) === 'sent';
+    } catch (error) {
+      // Whatever is wrong with the channel, it never fails a call.
+      if (error instanceof ErrnoError) return false;
+      throw error;
+    }
   }
 }
 
@@ -237,9 +244,9 @@ export class ChannelListener {
 }
 
 /** The token in hexadecimal; null while the guest is silent, undefined when it is no guest. */
-function readToken(fd: number): string | 'silent' | undefined {
+function readToken(fd: number): string | null | undefined {
   const message = receiveMessage(fd);
-  if (message === 'empty') return 'silent';
+  if (message === 'empty') return null;
   if (message === 'closed' || message === 'broken') return undefined;
   message.fds.forEach(closeFd);
   if (message.packet.kind !== CHANNEL_PACKET.TOKEN) return undefined;

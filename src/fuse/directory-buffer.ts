@@ -7,6 +7,19 @@ const ALIGNMENT = 8;
 /** DT_* of a directory entry is the type bits of st_mode, shifted. */
 const TYPE_SHIFT = 12;
 
+/** The node ids that a READDIRPLUS reply refers to. */
+export function nodeIdsOf(reply: Uint8Array): bigint[] {
+  const ids: bigint[] = [];
+  const headBytes = fuse_entry_out.sizeBytes + fuse_dirent.sizeBytes;
+  for (let at = 0; at + headBytes <= reply.length;) {
+    const { nodeid } = fuse_entry_out.decode(reply.subarray(at));
+    const { namelen } = fuse_dirent.decode(reply.subarray(at + fuse_entry_out.sizeBytes));
+    if (nodeid !== 0n) ids.push(nodeid);
+    at += Math.ceil((headBytes + namelen) / ALIGNMENT) * ALIGNMENT;
+  }
+  return ids;
+}
+
 export class DirectoryBuffer implements DirectorySink {
   readonly wantsEntries: boolean;
   readonly #bytes: Buffer;

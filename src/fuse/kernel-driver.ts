@@ -27,6 +27,7 @@ import {
   MAX_PAGES,
   MAX_WRITE_BYTES,
   MINOR_VERSION_MIN,
+  READ_AHEAD_KIB,
   REQUEST_BUFFER_BYTES,
 } from './limits.ts';
 import { REQUEST_HANDLERS, discard, type ReplyBody } from './requests.ts';
@@ -295,7 +296,8 @@ export class KernelDriver implements KernelServices {
     const reply = fuse_init_out.encode({
       major: FUSE_KERNEL_VERSION,
       minor: FUSE_KERNEL_MINOR_VERSION,
-      max_readahead: offer.max_readahead,
+      // The smaller of this and the mount's own setting counts, which widenReadAhead has set by now.
+      max_readahead: Math.max(offer.max_readahead, READ_AHEAD_KIB * 1024),
       flags: Number(flags & 0xffffffffn),
       max_background: MAX_BACKGROUND,
       congestion_threshold: CONGESTION_THRESHOLD,

@@ -31,23 +31,37 @@ export function mountFuse(source: string, mountPoint: string): number {
   }
 }
 
-/** Takes the mount out of the tree at once; files that are open go on until they are closed. */
-export function unmountFuse(mountPoint: string): void {
-  unmount(mountPoint, MNT_DETACH);
+/**
+ * The device number (MAJOR:MINOR) of what is mounted at a path, on top; undefined when nothing is. It is read from
+ * mountinfo instead of the mount, which only the gateway itself could answer.
+ */
+export function deviceOfMount(mountPoint: string): string | undefined {
+  const wanted = escapeMountPath(mountPoint);
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '))
+    .findLast((fields) => fields[4] === wanted)?.[2];
 }
 
 /**
- * Widens the kernel's read-ahead on this mount, so that several READs are under way. Reads mountinfo instead of
- * asking the mount, which only we could answer. Where sysfs cannot be written the narrower default stays.
+ * Takes a mount out of the tree at once; files that are open go on until they are closed.
+ *
+ * @param device of the mount that is meant: what else may lie at the path by now is left alone
+ * @returns whether it was there
+ */
+export function unmountFuse(mountPoint: string, device: string | undefined): boolean {
+  if (device === undefined || deviceOfMount(mountPoint) !== device) return false;
+  unmount(mountPoint, MNT_DETACH);
+  return true;
+}
+
+/**
+ * Widens the kernel's read-ahead on a mount, so that several READs are under way. To be done before INIT is answered.
+ * Where sysfs cannot be written the narrower default stays.
  *
  * @returns whether it was set
  */
-export function widenReadAhead(mountPoint: string): boolean {
-  const line = readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((each) => each.split(' '))
-    .findLast((fields) => fields[4] === escapeMountPath(mountPoint));
-  const device = line?.[2];
+export function widenReadAhead(device: string | undefined): boolean {
   if (device === undefined) return false;
   try {
     writeFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, String(READ_AHEAD_KIB));

@@ -10,7 +10,7 @@ import {
   fuse_read_in,
   fuse_release_in,
 } from './abi.ts';
-import { DirectoryBuffer } from './directory-buffer.ts';
+import { DirectoryBuffer, nodeIdsOf } from './directory-buffer.ts';
 import { encodeAttributes, encodeEntry, encodeOpened, encodeStatistics } from './encode.ts';
 
 const ERANGE = 34;
@@ -202,9 +202,12 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
 /** What to undo when nobody takes the answer of an operation any more. */
 export function discard(operations: Operations, opcode: number, body: ReplyBody): void {
   const [first] = body;
-  if (first === undefined) return;
+  if (first === undefined || first.length === 0) return;
   const id = Buffer.from(first.buffer, first.byteOffset, first.length).readBigUInt64LE(0);
   if (opcode === FUSE_OPCODE.LOOKUP && id !== 0n) operations.forget(id, 1n);
   else if (opcode === FUSE_OPCODE.OPEN) operations.release(id);
   else if (opcode === FUSE_OPCODE.OPENDIR) operations.releasedir(id);
+  else if (opcode === FUSE_OPCODE.READDIRPLUS) {
+    for (const nodeId of nodeIdsOf(first)) operations.forget(nodeId, 1n);
+  }
 }

@@ -24,6 +24,7 @@ import { NameCache } from './name-cache.ts';
 import { dataPathOf, type Backing, type DataPath } from './open-inode.ts';
 import type {
   Answer,
+  Attributes,
   AttributesReply,
   CallContext,
   DirectorySink,
@@ -36,6 +37,7 @@ import type {
   Operations,
   Outcome,
 } from './operations.ts';
+import { ROOT_NODE_ID } from './operations.ts';
 import type { RouteVerdict } from './route-selection.ts';
 import { WireReader, type WireRead } from './wire-reader.ts';
 
@@ -47,10 +49,22 @@ const ENODATA = 61;
 const EOPNOTSUPP = 95;
 const ESTALE = 116;
 const O_ACCMODE = 0o3;
+/** open(2); the bit differs between architectures. */
+const O_DIRECT = process.arch === 'arm64' ? 0o200000 : 0o40000;
 const R_OK = 4;
 const W_OK = 2;
 const X_OK = 1;
 const STATFS_BLOCK_BYTES = 4096;
+const NAME_BYTES_MAX = 255;
+const NO_STATISTICS: FileSystemStatistics = {
+  blockSizeBytes: STATFS_BLOCK_BYTES,
+  blocks: 0n,
+  blocksFree: 0n,
+  blocksAvailable: 0n,
+  files: 0n,
+  filesFree: 0n,
+  nameBytesMax: NAME_BYTES_MAX,
+};
 const XATTR_PREFIX = 'user.nearmount.';
 
 export interface GatewayOptions {
@@ -74,6 +88,8 @@ export interface GatewayDependencies {
 interface OpenFile {
   readonly inode: Inode;
   readonly caller: Caller;
+  /** Opened with O_DIRECT: every read asks the server. */
+  readonly direct: boolean;
   reader: WireReader | undefined;
 }
 
@@ -117,6 +133,8 @@ export class Gateway implements Operations {
   #nextFileHandle = 1n;
   #wireBytes = 0n;
   #lastWireReason: string | undefined;
+  /** As the server said last; nothing before it was asked. */
+  #statistics: FileSystemStatistics = NO_STATISTICS;
   /** Set once the kernel has refused passthrough for a reason that holds for every file. */
   #noPassthrough: string | undefined;
 
@@ -137,9 +155,29 @@ export class Gateway implements Operations {
     this.#kernel = kernel;
   }
 
+  /** The kernel drops its backings by itself, with the connection. */
   destroy(): void {
-    for (const fileHandle of this.#files.keys()) this.release(fileHandle);
+    for (const { inode } of this.#files.values()) {
+      const backing = inode.open?.backing;
+      inode.open = undefined;
+      if (backing !== undefined) backing.session.release(backing.grantId, backing.descriptor);
+    }
+    this.#files.clear();
     this.#names.clear();
+  }
+
+  /**
+   * A session was opened again. A server with another key answers with other handles: the root gets its new one, and
+   * what was known below it is found again by name.
+   *
+   * @returns whether it is another server than before
+   */
+  serverRestored(session: Session): boolean {
+    const root = this.#inodes.get(ROOT_NODE_ID);
+    if (root === undefined || Buffer.from(root.handle).equals(session.rootHandle)) return false;
+    this.#inodes.replaceRoot(session.rootHandle);
+    this.#names.clear();
+    return true;
   }
 
   status(): GatewayStatus {
@@ -168,11 +206,21 @@ export class Gateway implements Operations {
   lookup(parent: NodeId, name: Uint8Array, context: CallContext): Answer<Entry> {
     const directory = this.#inodes.get(parent);
     if (directory === undefined) return ESTALE;
-    const cached = this.#names.get(parent, name);
-    if (cached !== undefined && directory.remainingMs > 0) {
-      return this.#entry(this.#inodes.intern(cached.handle, cached.attributes), directory);
-    }
+    const remembered = this.#lookupRemembered(directory, name);
+    if (remembered !== undefined) return remembered;
     return this.#guard(() => this.#lookup(directory, name, this.#callers.caller(context)));
+  }
+
+  /** What a listing has told about a name, as long as directory and file are believed. */
+  #lookupRemembered(directory: Inode, name: Uint8Array): Entry | undefined {
+    const cached = this.#names.get(directory.nodeId, name);
+    if (cached?.directoryVersion !== directory.version || directory.remainingMs === 0) return undefined;
+    const known = this.#inodes.find(cached.handle);
+    // What is known of an inode is never older than what a listing said.
+    if (known !== undefined) return known.remainingMs > 0 ? this.#entry(known, directory) : undefined;
+    const inode = this.#inodes.intern(cached.handle, cached.attributes);
+    inode.believeUntil(cached.expiresMs);
+    return this.#entry(inode, directory);
   }
 
   async #lookup(directory: Inode, name: Uint8Array, caller: Caller): Promise<Outcome<Entry>> {
@@ -216,7 +264,8 @@ export class Gateway implements Operations {
         attributesOfStat(fstatSync(backing.descriptor, { bigint: true })),
         this.#options.attributeTimes,
       );
-      return inode.reply();
+      // Asking again costs no call, so the kernel need not keep them long.
+      return inode.reply(this.#options.attributeTimes.acregminMs);
     }
     if (inode.remainingMs > 0) return inode.reply();
     return this.#guard(async () => {
@@ -277,13 +326,17 @@ export class Gateway implements Operations {
     if (inode === undefined) return ESTALE;
     if ((flags & O_ACCMODE) !== 0) return EROFS;
     const caller = this.#callers.caller(context);
-    return this.#guard(() => inode.inTurn(() => this.#open(inode, caller)));
+    return this.#guard(() => inode.inTurn(() => this.#open(inode, flags, caller)));
   }
 
-  async #open(inode: Inode, caller: Caller): Promise<Outcome<Opened>> {
+  async #open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
     if (inode.open?.backing !== undefined) {
+      const stat = fstatSync(inode.open.backing.descriptor, { bigint: true });
+      // The name the kernel remembers may be another file's by now: ESTALE makes it look again.
+      if (stat.nlink === 0n) return ESTALE;
+      this.#refresh(inode, attributesOfStat(stat));
       const rights = await this.#rights(inode, caller, false);
-      return this.#mayRead(rights) ?? this.#addFile(inode, caller);
+      return this.#mayRead(rights) ?? this.#addFile(inode, flags, caller);
     }
     let why = this.#noPassthrough ?? 'the mount has datapath=wire';
     if (inode.open !== undefined) {
@@ -293,7 +346,7 @@ export class Gateway implements Operations {
       if (typeof granted === 'number') return granted;
       if (typeof granted !== 'string') {
         inode.open = { files: 0, backing: granted, why: 'the kernel reads the server’s own pages' };
-        return this.#addFile(inode, caller);
+        return this.#addFile(inode, flags, caller);
       }
       why = granted;
     }
@@ -303,7 +356,7 @@ export class Gateway implements Operations {
     inode.open ??= { files: 0, backing: undefined, why };
     const keepCache = inode.cachedVersion === inode.version;
     inode.cachedVersion = inode.version;
-    return this.#addFile(inode, caller, keepCache);
+    return this.#addFile(inode, flags, caller, keepCache);
   }
 
   /** Execute permission lets a client read, so that it can run programs: RFC 1813 section 4.4. */
@@ -317,7 +370,11 @@ export class Gateway implements Operations {
     const granted = await this.#link.grant(inode.handle, caller);
     if (granted === undefined) return `the ${this.#link.session.route} route has no grants`;
     const { session, outcome } = granted;
-    if (outcome.kind === 'failed') return this.#failed(inode, outcome.status);
+    if (outcome.kind === 'failed') {
+      // The server cannot grant just now; READs wait for it.
+      if (outcome.status === NFSSTAT3.NFS3ERR_JUKEBOX) return 'the server has no descriptor to spare';
+      return this.#failed(inode, outcome.status);
+    }
     this.#learn(inode, outcome.attributes);
     if (outcome.kind === 'wire') return outcome.reason;
     const { descriptor, grantId } = outcome;
@@ -340,13 +397,13 @@ export class Gateway implements Operations {
     return this.#noPassthrough ?? `the kernel refused passthrough (errno ${errno})`;
   }
 
-  #addFile(inode: Inode, caller: Caller, keepCache = false): Outcome<Opened> {
+  #addFile(inode: Inode, flags: number, caller: Caller, keepCache = false): Outcome<Opened> {
     const { open } = inode;
     if (open === undefined) return EIO;
     open.files += 1;
     this.#opens[dataPathOf(open)] += 1;
     const fileHandle = this.#newFileHandle();
-    this.#files.set(fileHandle, { inode, caller, reader: undefined });
+    this.#files.set(fileHandle, { inode, caller, direct: (flags & O_DIRECT) !== 0, reader: undefined });
     if (open.backing === undefined) return { fileHandle, keepCache };
     return { fileHandle, backingId: open.backing.backingId, keepCache: false };
   }
@@ -365,7 +422,9 @@ export class Gateway implements Operations {
     );
     const { reader, inode } = file;
     return this.#guard(async () => {
-      const pieces = await reader.read(offset, sizeBytes, inode.version);
+      const pieces = file.direct
+        ? await reader.readDirect(offset, sizeBytes)
+        : await reader.read(offset, sizeBytes, inode.version);
       for (const piece of pieces) this.#wireBytes += BigInt(piece.length);
       return pieces;
     });
@@ -490,6 +549,7 @@ export class Gateway implements Operations {
       this.#names.set(directory.nodeId, name, {
         handle: Uint8Array.from(handle.data),
         attributes: known,
+        directoryVersion: directory.version,
         expiresMs: nowMs + validMs,
       });
     }
@@ -502,21 +562,24 @@ export class Gateway implements Operations {
   statfs(nodeId: NodeId, context: CallContext): Answer<FileSystemStatistics> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
+    // umount(8) asks before it unmounts, and must not wait for a server that is away.
+    if (!this.#link.isConnected) return this.#statistics;
     return this.#guard(async () => {
       const caller = this.#callers.caller(context);
       const reply = await this.#link.nfs('FSSTAT', { fsroot: { data: inode.handle } }, caller);
       this.#learn(inode, reply.obj_attributes);
       if (reply.status !== NFS3_OK) return this.#failed(inode, reply.status);
       const blocks = (bytes: bigint): bigint => bytes / BigInt(STATFS_BLOCK_BYTES);
-      return {
+      this.#statistics = {
         blockSizeBytes: STATFS_BLOCK_BYTES,
         blocks: blocks(reply.tbytes),
         blocksFree: blocks(reply.fbytes),
         blocksAvailable: blocks(reply.abytes),
         files: reply.tfiles,
         filesFree: reply.ffiles,
-        nameBytesMax: 255,
+        nameBytesMax: NAME_BYTES_MAX,
       };
+      return this.#statistics;
     });
   }
 
@@ -557,9 +620,14 @@ export class Gateway implements Operations {
 
   /** Takes in attributes that came along; the kernel is told when they show that it holds older ones. */
   #learn(inode: Inode, attributes: post_op_attr): void {
-    if (attributes === null) return;
-    const changed = inode.update(attributesOfFattr3(attributes), this.#options.attributeTimes);
-    if (changed) this.#kernel?.invalidateAttributes(inode.nodeId);
+    if (attributes !== null) this.#refresh(inode, attributesOfFattr3(attributes));
+  }
+
+  #refresh(inode: Inode, attributes: Attributes): void {
+    inode.update(attributes, this.#options.attributeTimes);
+    if (inode.toldVersion === inode.version) return;
+    inode.toldVersion = inode.version;
+    this.#kernel?.invalidateAttributes(inode.nodeId);
   }
 
   #failed(inode: Inode, status: nfs3error): Errno {

@@ -6,12 +6,15 @@ import type { OpenInode } from './open-inode.ts';
 
 export class Inode {
   readonly nodeId: NodeId;
-  readonly handle: Uint8Array;
+  /** Changes for the root only, when another server takes over. */
+  handle: Uint8Array;
   /** References the kernel holds: one for each entry answered, taken back by FORGET. */
   lookups = 0n;
   attributes: Attributes;
   /** Counts the versions of the file seen so far. */
   version = 0;
+  /** The version whose attributes the kernel was told last. */
+  toldVersion = 0;
   /** Set while at least one file is open. */
   open: OpenInode | undefined;
   /** The version of the file that the kernel's page cache holds pages of. */
@@ -57,8 +60,19 @@ export class Inode {
     this.accessOf.clear();
   }
 
-  reply(): AttributesReply {
-    return { attributes: this.attributes, validMs: this.remainingMs };
+  /** Attributes that are older than this moment are believed no longer than they would have been. */
+  believeUntil(expiresMs: number): void {
+    this.#expiresMs = Math.min(this.#expiresMs, expiresMs);
+  }
+
+  /**
+   * The attributes for the kernel, which from then on knows this version of the file.
+   *
+   * @param validMaxMs bounds how long the kernel may keep them; default: as long as they are believed here
+   */
+  reply(validMaxMs = Infinity): AttributesReply {
+    this.toldVersion = this.version;
+    return { attributes: this.attributes, validMs: Math.min(this.remainingMs, validMaxMs) };
   }
 
   /** Runs steps that open or close this inode one after the other. */
@@ -112,6 +126,21 @@ export class InodeTable {
     this.#byNodeId.set(inode.nodeId, inode);
     this.#byHandle.set(key, inode);
     return inode;
+  }
+
+  /** The inode of a file handle, where there is one already. */
+  find(handle: Uint8Array): Inode | undefined {
+    return this.#byHandle.get(keyOf(handle));
+  }
+
+  /** Another server took over: its handles are others, so the root gets its new one and nothing is believed. */
+  replaceRoot(handle: Uint8Array): void {
+    for (const inode of this.#byNodeId.values()) inode.expire();
+    const root = this.#byNodeId.get(ROOT_NODE_ID);
+    if (root === undefined) return;
+    this.#byHandle.delete(keyOf(root.handle));
+    root.handle = handle;
+    this.#byHandle.set(keyOf(handle), root);
   }
 
   /** Takes back `lookups` references; an inode without any, and not open, is gone. */

@@ -4,6 +4,8 @@ import type { Attributes, NodeId } from './operations.ts';
 export interface CachedName {
   readonly handle: Uint8Array;
   readonly attributes: Attributes;
+  /** The directory's version that the name was seen in. */
+  readonly directoryVersion: number;
   /** On the clock of performance.now(), in milliseconds. */
   readonly expiresMs: number;
 }

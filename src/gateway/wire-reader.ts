@@ -60,6 +60,11 @@ export class WireReader {
     return this.#readBlocks(offset, sizeBytes);
   }
 
+  /** Reads past everything that was read ahead, for files opened with O_DIRECT. */
+  async readDirect(offset: bigint, sizeBytes: number): Promise<readonly Uint8Array[]> {
+    return (await this.#fetchFully(offset, sizeBytes)).pieces;
+  }
+
   /** Forgets what was read ahead: the file has changed, or the reader went elsewhere. */
   #reset(): void {
     this.#blocks.clear();

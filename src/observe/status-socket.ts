@@ -1,6 +1,6 @@
 /** How a mount is asked for its status: a Unix socket each, which answers a connection with one JSON document. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 
@@ -64,7 +64,7 @@ export async function collectStatus(directory: string): Promise<StatusAnswers> {
     names.map(async (name) => {
       const path = join(directory, name);
       const answer = await ask(path);
-      if (answer === 'dead') unlinkSync(path);
+      if (answer === 'dead') rmSync(path, { force: true });
       else if (answer === 'silent') silent.push(path);
       else statuses.push(JSON.parse(answer));
     }),

@@ -41,25 +41,30 @@ export interface ServerContext {
 }
 
 const ANONYMOUS_ID = 65534;
+const ANONYMOUS_IDENTITY: Identity = { uid: ANONYMOUS_ID, gid: ANONYMOUS_ID, groups: [] };
 
-/** Who the call says it is, before the export squashes it. */
-function claimedIdentity({ call, session }: ServerContext): Identity {
+/**
+ * Who the call says it is, before the export squashes it. AUTH_SYS is a mere claim: it counts from root on this
+ * machine, and from the networks that the export trusts by name.
+ */
+function claimedIdentity({ call, session }: ServerContext, options: ExportOptions): Identity {
   const { peer } = session;
   if (!canSwitchIdentity()) return serverIdentity();
+  if (peer.kind === 'tcp' && options.clients === undefined) return ANONYMOUS_IDENTITY;
   // A peer that is not root is only ever itself, whatever AUTH_SYS claims.
   if (peer.kind === 'unix' && peer.identity.uid !== 0) return peer.identity;
   return identityOf(call.credential);
 }
 
 function identityOf(credential: Credential): Identity {
-  if (credential.flavor === 'none') return { uid: ANONYMOUS_ID, gid: ANONYMOUS_ID, groups: [] };
+  if (credential.flavor === 'none') return ANONYMOUS_IDENTITY;
   const { uid, gid, groups } = credential;
   return { uid, gid, groups };
 }
 
 /** Who the caller is to an export. A server without root serves everybody as its own uid. */
 export function callerIdentity(context: ServerContext, options: ExportOptions): Identity {
-  const claimed = claimedIdentity(context);
+  const claimed = claimedIdentity(context, options);
   return canSwitchIdentity() ? squashIdentity(options, claimed) : claimed;
 }
 

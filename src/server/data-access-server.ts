@@ -111,15 +111,19 @@ export class DataAccessServer {
   async stop(): Promise<void> {
     clearInterval(this.#idleCheck);
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()));
+    this.#closeChannels();
     const draining = Promise.all([...this.#connections].map(({ connection }) => connection.drain()));
     await Promise.race([draining, delay(DRAIN_MS, undefined, { ref: false })]);
     for (const { connection } of this.#connections) connection.close();
-    if (this.#channels !== undefined) {
-      this.#channels.close();
-      removeSocket(this.#channels.path);
-      this.#channels = undefined;
-    }
     this.#store.close();
+  }
+
+  /** With the listeners, before the wait: a new server may have the paths at once. */
+  #closeChannels(): void {
+    if (this.#channels === undefined) return;
+    this.#channels.close();
+    removeSocket(this.#channels.path);
+    this.#channels = undefined;
   }
 
   async #listen(): Promise<void> {

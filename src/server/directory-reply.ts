@@ -19,6 +19,7 @@ function nameBytes(name: Uint8Array): number {
 export class DirectoryReplyBudget {
   #left: number;
   #namesLeft: number;
+  #isFirst = true;
 
   /**
    * @param maxBytes whole size of the result, as READDIR's count and READDIRPLUS's maxcount mean it
@@ -40,7 +41,8 @@ export class DirectoryReplyBudget {
       bytes += 2 * WORD;
       if (details.handleBytes !== undefined) bytes += FATTR3_BYTES + WORD + padded(details.handleBytes);
     }
-    if (bytes > this.#left || this.#namesLeft <= 0) return false;
+    if (bytes > this.#left || (this.#namesLeft <= 0 && !this.#isFirst)) return false;
+    this.#isFirst = false;
     this.#left -= bytes;
     this.#namesLeft -= nameBytes(name);
     return true;

@@ -31,6 +31,8 @@ export interface FgdpService {
   readonly channels: ChannelListener | undefined;
 }
 
+/** As program.ts declares it. */
+const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
 const WHOLE_FILE_OFFSET = 0n;
 
@@ -54,7 +56,9 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     }
     session.isFgdp = true;
     const boot_id = Buffer.from(bootId);
-    const proof = { nonce: args.nonce, server_id: key.id, boot_id, channel_token: args.channel_token };
+    // Only a token whose channel is here is signed: else a relay could pass this signature off with a channel of its own.
+    const channel_token = isProven ? args.channel_token : new Uint8Array(0);
+    const proof = { nonce: args.nonce, server_id: key.id, boot_id, channel_token };
     return {
       status: HELLO_STAT.HELLO_OK,
       version: FGDP_VERSION,
@@ -73,7 +77,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     const useWire = (reason: string): GRANTres => ({
       status: NFS3_OK,
       file_attributes: attributesOf(node),
-      body: { grant: GRANT_STAT.USE_WIRE, reason: Buffer.from(reason) },
+      body: { grant: GRANT_STAT.USE_WIRE, reason: Buffer.from(reason).subarray(0, REASON_BYTES_MAX) },
     });
     const { options, isolation } = node.export;
     if (session.channel === undefined) return useWire('this connection has no descriptor channel');

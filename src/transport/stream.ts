@@ -44,7 +44,7 @@ export class StreamTransport implements RecordTransport {
     const { socket } = this;
     this.#deliver = onRecord;
     const decoder = new RecordDecoder((record) => {
-      if (this.#pausedByOwner) this.#held.push(record);
+      if (this.#isPaused) this.#held.push(record);
       else if (this.#reason === undefined) onRecord(record);
     });
     const receive = (chunk: Uint8Array): void => {
@@ -60,6 +60,7 @@ export class StreamTransport implements RecordTransport {
     else this.#slabs.receiver = receive;
     socket.on('drain', () => {
       this.#pausedBySending = false;
+      this.#deliverHeld();
       this.#update();
     });
     socket.on('end', () => {
@@ -113,7 +114,7 @@ export class StreamTransport implements RecordTransport {
    */
   close(reason = new RpcError('CONNECTION_LOST', 'closed here')): void {
     const { socket } = this;
-    const isPaused = this.#pausedByOwner || this.#pausedBySending;
+    const isPaused = this.#isPaused;
     const isClosing = this.#reason !== undefined;
     this.#reason ??= reason;
     this.#held = [];
@@ -146,11 +147,15 @@ export class StreamTransport implements RecordTransport {
 
   /** Taking a record may pause or close the connection again. */
   #deliverHeld(): void {
-    while (!this.#pausedByOwner) {
+    while (!this.#isPaused) {
       const record = this.#held.shift();
       if (record === undefined) return;
       this.#deliver(record);
     }
+  }
+
+  get #isPaused(): boolean {
+    return this.#pausedByOwner || this.#pausedBySending;
   }
 
   #endReason(): RpcError {
@@ -158,8 +163,7 @@ export class StreamTransport implements RecordTransport {
   }
 
   #update(): void {
-    const isPaused = this.#pausedByOwner || this.#pausedBySending;
-    if (isPaused && this.#reason === undefined) this.socket.pause();
+    if (this.#isPaused && this.#reason === undefined) this.socket.pause();
     else this.socket.resume();
   }
 }

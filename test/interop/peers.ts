@@ -25,6 +25,8 @@ const READY_TRIES = 300;
 /** How often a capture is asked whether it holds a marker, and how many times: 10 s in all. */
 const MARKER_INTERVAL: Milliseconds = 50;
 const MARKER_TRIES = 200;
+/** The kernel's buffer for dumpcap: packets that do not fit are lost, and what follows them does not decode. */
+const CAPTURE_BUFFER_MIB = 128;
 /** Above what any single run of a tool here takes. */
 const TOOL_LIMIT: Milliseconds = 60_000;
 
@@ -281,7 +283,7 @@ export async function startCapture(options: { interface: 'lo'; ports: readonly n
   const filter = [`udp port ${marker.address().port}`, ...options.ports.map((port) => `tcp port ${port}`)];
   const dumpcap = startProcess(
     'dumpcap',
-    ['-q', '-i', options.interface, '-f', filter.join(' or '), '-w', pcap],
+    ['-q', '-B', String(CAPTURE_BUFFER_MIB), '-i', options.interface, '-f', filter.join(' or '), '-w', pcap],
     'ignore',
   );
   const end = async () => {

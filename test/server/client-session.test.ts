@@ -1,4 +1,4 @@
-import { chownSync, readFileSync, chmodSync } from 'node:fs';
+import { chmodSync, chownSync } from 'node:fs';
 import { join } from 'node:path';
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -10,10 +10,13 @@ import { NFS3_OK } from '../../src/nfs3/status.ts';
 import { AUTH_SYS, NO_AUTH, type opaque_auth } from '../../src/rpc/auth.ts';
 import { makeDirectory, makeTree } from '../support/trees.ts';
 import { TestClient, as, notPrivileged, serve, statusOf } from './serving.ts';
+import type { UnixPeer } from './unix-peer.child.ts';
 
 const run = promisify(execFile);
+const CHILD_LIMIT_MS = 30_000;
 
-async function prepare(t: Test, options = '') {
+/** @param clients without it, AUTH_SYS counts from root on this machine only */
+async function prepare(t: Test, options = '', clients = ',clients=127.0.0.0/8') {
   const directory = makeDirectory(t);
   const tree = join(directory, 'tree');
   makeTree(tree, {
@@ -29,7 +32,7 @@ async function prepare(t: Test, options = '') {
     'private/file': 'in private',
     private: { directory: true, mode: 0o700, uid: 1000, gid: 1000 },
   });
-  const { tcp, socket } = await serve(t, directory, [`tree=${tree}${options}`]);
+  const { tcp, socket } = await serve(t, directory, [`tree=${tree}${options}${clients}`]);
   const client = await TestClient.connect(t, tcp);
   const root = await client.root('/tree');
   const reader = (endpoint: typeof tcp | typeof socket) => async (file: string, who: opaque_auth) => {
@@ -96,6 +99,16 @@ t.test('root is the anonymous user, unless squash=none', { skip: notPrivileged }
   t.equal(await nobody.read('anonymous', as(1000)), 'anonymous');
 });
 
+t.test('over the network nobody is believed without clients=', { skip: notPrivileged }, async (t) => {
+  const { read, readNear } = await prepare(t, ',squash=none', '');
+  t.equal(await read('roots', as(0)), DENIED, 'not root');
+  t.equal(await read('alices', as(1000)), DENIED, 'nor anybody else');
+  t.equal(await read('team', as(1000, 3000, [3000])), DENIED, 'nor a group');
+  t.equal(await read('anonymous', as(1000)), 'anonymous', 'everybody is the anonymous user');
+  t.equal(await read('public', as(1000)), 'public');
+  t.equal(await readNear('alices', as(1000)), 'alices', 'root on this machine is believed');
+});
+
 t.test('ids that mean "no change" to the kernel are nobody', { skip: notPrivileged }, async (t) => {
   const { tcp, root } = await prepare(t, ',squash=none');
   for (const who of [as(0xffffffff), as(1000, 0xffffffff), as(1000, 1000, [0xffffffff])]) {
@@ -155,29 +168,28 @@ t.test('a credential that does not decode is refused, and the connection lives',
 });
 
 t.test('a Unix peer that is not root is itself, whatever it claims', { skip: notPrivileged }, async (t) => {
-  const { tree, socket, root, readNear } = await prepare(t, ',squash=none');
+  const { socket, root, readNear } = await prepare(t, ',squash=none');
   t.equal(await readNear('roots', as(0)), 'roots', 'root may say who it is');
   t.equal(await readNear('alices', as(1000)), 'alices');
   t.equal(await readNear('alices', as(1001)), DENIED);
 
-  // The checkout need not be reachable for the user the child becomes, so its modules are loaded as root.
+  const cases: [peer: UnixPeer, result: string, why: string][] = [
+    [{ uid: 1000, gid: 1000, groups: [], claim: 0, file: 'roots' }, DENIED, 'claims to be root'],
+    [{ uid: 1000, gid: 1000, groups: [], claim: 1001, file: 'alices' }, 'alices', 'is what it is'],
+    [{ uid: 1001, gid: 1001, groups: [], claim: 1000, file: 'alices' }, DENIED, 'claims to be the owner'],
+    [
+      { uid: 1001, gid: 1001, groups: [3000], claim: 1001, file: 'team' },
+      'team',
+      'its groups are the kernel’s',
+    ],
+    [{ uid: 1001, gid: 1001, groups: [], claim: 2000, file: 'team' }, DENIED, 'claims owner and group'],
+    [{ uid: 0, gid: 0, groups: [], claim: 1000, file: 'alices' }, 'alices', 'root is believed'],
+  ];
   const child = fileURLToPath(new URL('unix-peer.child.ts', import.meta.url));
-  const ask = async (uid: number, gid: number, groups: readonly number[], claim: number, file: string) => {
-    const { stdout } = await run(
-      process.execPath,
-      [
-        ...process.execArgv,
-        child,
-        JSON.stringify({ uid, gid, groups, claim, file, socket: socket.path, root: [...root] }),
-      ],
-      { timeout: 20_000 },
-    );
-    return JSON.parse(stdout) as string;
-  };
-  t.equal(readFileSync(join(tree, 'roots'), 'utf8'), 'roots');
-  t.equal(await ask(1000, 1000, [], 0, 'roots'), DENIED, 'claims to be root');
-  t.equal(await ask(1000, 1000, [], 1001, 'alices'), 'alices', 'is what it is, not what it claims');
-  t.equal(await ask(1001, 1001, [], 1000, 'alices'), DENIED, 'claims to be the owner');
-  t.equal(await ask(1001, 1001, [3000], 1001, 'team'), 'team', 'its groups are the kernel’s');
-  t.equal(await ask(1001, 1001, [], 2000, 'team'), DENIED, 'claims a group by uid');
+  const asked = { socket: socket.path, root: [...root], peers: cases.map(([peer]) => peer) };
+  const { stdout } = await run(process.execPath, [...process.execArgv, child, JSON.stringify(asked)], {
+    timeout: CHILD_LIMIT_MS,
+  });
+  const results = JSON.parse(stdout) as string[];
+  cases.forEach(([, result, why], index) => t.equal(results[index], result, why));
 });

@@ -112,7 +112,7 @@ t.test('READDIRPLUS never answers more than maxcount, and the attributes are rig
   const first = await readdirplus(data, 0n, 0xffffffff, 65_536);
   if (typeof first === 'string') throw new Error(first);
   const entry = first.entries.find((each) => each.name.length > 10);
-  if (entry?.name_handle == null) throw new Error('an entry without a handle');
+  if (entry?.name_handle === null || entry === undefined) throw new Error('an entry without a handle');
   const text = Buffer.from(entry.name).toString();
   t.equal(
     (await client.readAll(Uint8Array.from(entry.name_handle.data))).toString(),
@@ -131,7 +131,6 @@ t.test('READDIRPLUS: dircount bounds the names, and one entry is always given', 
     [280, 11],
   ] as const) {
     const reply = await readdirplus(data, 0n, dircount, 65_536);
-    if (dircount === 0 && reply === 'NFS3ERR_TOOSMALL') continue;
     if (typeof reply === 'string') throw new Error(reply);
     t.ok(
       reply.entries.length >= 1 && reply.entries.length <= most,

@@ -77,7 +77,7 @@ t.test('a directory the caller may not search is not mounted', { skip: notPrivil
     private: { directory: true, mode: 0o700, uid: 2000 },
     'private/inner': { directory: true },
   });
-  const { tcp } = await serve(t, directory, [`tree=${join(directory, 'tree')}`]);
+  const { tcp } = await serve(t, directory, [`tree=${join(directory, 'tree')},clients=127.0.0.1`]);
   const inner = async (uid: number) =>
     mountStatusName((await (await TestClient.connect(t, tcp, as(uid))).mnt('/tree/private/inner')).status);
   t.equal(await inner(1000), 'MNT3ERR_ACCES');
@@ -124,7 +124,7 @@ t.test('EXPORT, DUMP and UMNT', async (t) => {
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
   const call = client.connection.call.bind(client.connection);
 
-  t.equal(await call(MOUNT_PROGRAM, 'NULL', undefined), undefined);
+  await t.resolves(call(MOUNT_PROGRAM, 'NULL', undefined));
   const exports = await call(MOUNT_PROGRAM, 'EXPORT', undefined);
   t.same(
     exports.map(({ ex_dir, ex_groups }) => [text(ex_dir), ex_groups.map(text)]),

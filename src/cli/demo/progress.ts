@@ -18,9 +18,9 @@ export class Progress {
     this.#quiet = quiet;
   }
 
-  /** Begins the next phase, which ends the one before. */
+  /** Begins the next phase, which completes the one before. */
   phase(title: string, total: number): Phase {
-    this.end();
+    this.complete();
     if (!process.stderr.isTTY) {
       if (!this.#quiet) process.stderr.write(`${title}\n`);
       return { advance: () => undefined };
@@ -40,8 +40,13 @@ export class Progress {
     };
   }
 
-  /** Leaves the terminal as it was found. */
-  end(): void {
+  complete(): void {
+    this.#bar?.update(STEPS);
+    this.abandon();
+  }
+
+  /** Leaves the bar as far as it came, and the terminal as it was found. */
+  abandon(): void {
     this.#bar?.stop();
     this.#bar = undefined;
   }

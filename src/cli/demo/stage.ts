@@ -94,7 +94,7 @@ export class Stage {
     const { workDirectory, source } = this.#options;
     const words = [
       'serve',
-      ...['--export', `${EXPORT_NAME}=${source},ro,squash=none`],
+      ...['--export', `${EXPORT_NAME}=${source},ro,squash=none,clients=127.0.0.0/8`],
       ...['--listen', '127.0.0.1:0', '--socket', `${workDirectory}/server.sock`],
       ...['--colocation', this.table, '--state', `${workDirectory}/state`, '--name', 'demo-server', '--json'],
       ...['--log-level', 'warn'],
@@ -235,9 +235,18 @@ export class Stage {
 
 async function waitForMount(member: Member, root: string, signal: AbortSignal): Promise<void> {
   while (!hasEnded(member.child) && !signal.aborted) {
-    const mounts = readFileSync(`/proc/${member.pid}/mountinfo`, 'utf8');
+    const mounts = readMounts(member.pid);
     if (mounts.includes(` - fuse.nearmount `) && mounts.includes(` ${root} `)) return;
     await delay(MOUNT_POLL_MS);
+  }
+}
+
+/** Empty once the process is gone; its exit is noticed elsewhere. */
+function readMounts(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/mountinfo`, 'utf8');
+  } catch {
+    return '';
   }
 }
 
@@ -245,8 +254,20 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
+/** How a process ended, with its last words where it had time for some. */
 function ending({ name, child, log }: Member): string {
-  const lines = readFileSync(log, 'utf8').trim().split('\n');
-  const words = (lines.at(-1) ?? '').replace(/^nearmount: /, '');
-  return `the ${name} ended (${child.signalCode ?? `status ${child.exitCode}`}): ${words}`;
+  const who = name === 'server' ? 'the server' : `the ${name} guest's gateway`;
+  if (child.signalCode !== null) return `${who} was ended by ${child.signalCode}`;
+  return `${who} ended with status ${child.exitCode}: ${lastWords(log)}`;
+}
+
+/** The last line of a log, which is a JSON document while a command works, and a sentence when it gives up. */
+function lastWords(log: string): string {
+  const line = readFileSync(log, 'utf8').trim().split('\n').at(-1) ?? '';
+  try {
+    const { msg, err } = JSON.parse(line) as { msg?: string; err?: { message?: string } };
+    return [msg, err?.message].filter((part) => part !== undefined).join(': ');
+  } catch {
+    return line.replace(/^nearmount: /, '');
+  }
 }

@@ -5,22 +5,25 @@ import type { Phase } from './progress.ts';
 import { runProgram, type Place } from './programs.ts';
 import type { Guest } from './stage.ts';
 
-export const READ_BYTES = '1M';
+const READ_BYTES = '1M';
 const MEBIBYTE = 1024 * 1024;
+
+/** Direct and near reads are short, and noise weighs on them: so many pairs go with each far read. */
+const PAIRS_PER_ROUND = 3;
 
 /** One read of the whole file through one guest. */
 export interface GuestRead {
   readonly seconds: number;
-  /** Time of the direct read in the same round by this one's. */
+  /** Time of the direct read just before by this one's. */
   readonly ratio: number;
   readonly gateway: ProcessIo;
   readonly server: ProcessIo;
 }
 
 export interface Round {
-  readonly direct: { readonly seconds: number };
-  readonly near: GuestRead;
-  readonly far: GuestRead;
+  readonly direct: readonly { readonly seconds: number }[];
+  readonly near: readonly GuestRead[];
+  readonly far: readonly GuestRead[];
 }
 
 export interface TimedFile {
@@ -36,7 +39,10 @@ export interface Players {
   readonly server: { readonly pid: number };
 }
 
-/** Reads the file directly, near and far, `rounds` times in turn, by dd with 1 MiB reads, timed by dd itself. */
+/**
+ * Reads the file directly and near in turn, PAIRS_PER_ROUND times, then far, and so on for `rounds`; by dd with 1 MiB
+ * reads, timed by dd itself. `phase` advances once a round.
+ */
 export async function timeReads(
   players: Players,
   file: TimedFile,
@@ -48,13 +54,17 @@ export async function timeReads(
   await readBy(players.direct, file, signal);
   const results: Round[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    const seconds = await readBy(players.direct, file, signal);
-    phase.advance(1);
-    const near = await readThrough(players.near, players.server, file, seconds, signal);
-    phase.advance(1);
+    const direct: { seconds: number }[] = [];
+    const near: GuestRead[] = [];
+    let seconds = NaN;
+    for (let pair = 0; pair < PAIRS_PER_ROUND; pair += 1) {
+      seconds = await readBy(players.direct, file, signal);
+      direct.push({ seconds });
+      near.push(await readThrough(players.near, players.server, file, seconds, signal));
+    }
     const far = await readThrough(players.far, players.server, file, seconds, signal);
+    results.push({ direct, near, far: [far] });
     phase.advance(1);
-    results.push({ direct: { seconds }, near, far });
   }
   return results;
 }
