@@ -25,6 +25,8 @@ import { CliError } from './errors.ts';
 import { logLevelOption } from './log-option.ts';
 import { processStreams } from './output.ts';
 
+/** server_name of FGDP's HELLO, and a name in the table. */
+const SERVER_NAME_BYTES_MAX = 255;
 const DEFAULT_STATE_DIRECTORY = '/var/lib/nearmount';
 
 interface ServeOptions {
@@ -75,6 +77,10 @@ async function serve(options: ServeOptions): Promise<void> {
   const socket = options.socket === undefined ? undefined : serverSocket(resolve(options.socket));
   if (listen.length + backplane.length === 0 && socket === undefined) {
     throw new CliError('serve listens nowhere: give --listen, --backplane or --socket', 2);
+  }
+  const nameBytes = Buffer.byteLength(options.name);
+  if (nameBytes === 0 || nameBytes > SERVER_NAME_BYTES_MAX) {
+    throw new CliError(`--name has ${nameBytes} bytes: 1 to ${SERVER_NAME_BYTES_MAX} are allowed`, 2);
   }
   const log = createLogger({ level: options.logLevel, name: 'serve' });
   const server = await start(options, exports, [...backplane, ...listen], socket, log);

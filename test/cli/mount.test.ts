@@ -67,9 +67,11 @@ t.test('wrong calls', { skip: cannotMountHere }, async (t) => {
     ['a port with an export name', ['tree', point, '-o', 'port=2049'], /port.*nfs:\/\//],
     ['an unknown option', ['tree', point, '--colour'], /--colour/],
   ];
-  for (const [what, args, message] of cases) {
-    failed(t, what, await runCli(['mount', ...args]), { status: 2, message }, point);
-  }
+  await Promise.all(
+    cases.map(async ([what, args, message]) => {
+      failed(t, what, await runCli(['mount', ...args]), { status: 2, message }, point);
+    }),
+  );
 });
 
 t.test('places where nothing can be mounted', { skip: cannotMountHere }, async (t) => {
@@ -159,7 +161,8 @@ t.test('servers of another kind', { skip: cannotMountHere }, async (t) => {
     ['says nothing', () => undefined],
     ['never ends a record', (socket) => void socket.write(Buffer.from('7fffffff00000000', 'hex'))],
   ];
-  for (const [what, answer] of servers) {
+  // At once, because some are found out by waiting only.
+  const runs = servers.map(async ([what, answer]) => {
     const port = await tcpServer(t, answer);
     const result = await runCli([
       'mount',
@@ -169,7 +172,8 @@ t.test('servers of another kind', { skip: cannotMountHere }, async (t) => {
       join(top, 'log'),
     ]);
     failed(t, what, result, { status: 1, message: new RegExp(`127\\.0\\.0\\.1:${port}`) }, point);
-  }
+  });
+  await Promise.all(runs);
 });
 
 t.test('not root', { skip: cannotMountHere }, async (t) => {

@@ -86,12 +86,14 @@ t.test('what is wrong is said in one line', async (t) => {
     ['an unknown option', [...good, ...listen, '--colour'], 2, /--colour/],
     ['a wrong log level', [...good, ...listen, '--log-level', 'loud'], 2, /loud/],
   ];
-  for (const [what, args, status, message] of cases) {
-    const result = await runCli(['serve', ...args]);
-    t.equal(result.status, status, `${what}: exit status`);
-    t.ok(isOneLine(result), `${what}: one line: ${result.stderr}`);
-    t.match(result.stderr, message, what);
-  }
+  await Promise.all(
+    cases.map(async ([what, args, status, message]) => {
+      const result = await runCli(['serve', ...args]);
+      t.equal(result.status, status, `${what}: exit status`);
+      t.ok(isOneLine(result), `${what}: one line: ${result.stderr}`);
+      t.match(result.stderr, message, what);
+    }),
+  );
 
   writeFileSync(join(top, 'table.db'), 'no database at all, but some text that is long enough to look at');
   const table = await runCli(['serve', ...good, '--socket', socket, '--colocation', join(top, 'table.db')]);

@@ -31,7 +31,7 @@ export function scriptedSession(script: Script, route: RouteKind = 'network'): S
   const calls: CallSeen[] = [];
   const dispatcher = new Dispatcher<CallSeen>({ onFailure: () => undefined });
   const handlers = new Proxy(script, {
-    get: (target, name) =>
+    get: (target, name): unknown =>
       Reflect.get(target, name) ??
       (() => {
         throw new Error(`${String(name)} is not scripted`);

@@ -4,6 +4,7 @@
  * group of cases, and optionally uid:gid:group,group to act as (taken on after the directory was entered, so the way
  * to it need not be open to that user).
  */
+import { Buffer } from 'node:buffer';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';

@@ -99,7 +99,10 @@ t.test('every route answers as the directory itself', { skip: cannotMountHere },
   const tree = join(top, 'tree');
   t.teardown(() => spawnSync('umount', ['-l', tree]));
   mountReadOnlyTree(tree, hasGit);
-  const server = await startServer(t, { directory: top, exports: [`tree=${tree},squash=none,clients=127.0.0.1`] });
+  const server = await startServer(t, {
+    directory: top,
+    exports: [`tree=${tree},squash=none,clients=127.0.0.1`],
+  });
 
   const mounts: { backend: Backend; mount: RunningMount }[] = [];
   for (const [index, backend] of BACKENDS.entries()) {

@@ -6,6 +6,7 @@ import { ATTRIBUTES } from '../client/scripted-server.ts';
 const entry = (handle: string, validMs = 60_000) => ({
   handle: Buffer.from(handle),
   attributes: attributesOfFattr3(ATTRIBUTES),
+  directoryVersion: 0,
   expiresMs: performance.now() + validMs,
 });
 const name = (text: string): Buffer => Buffer.from(text, 'latin1');

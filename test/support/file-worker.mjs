@@ -3,6 +3,7 @@
  * JSON document a line on stdin, its answer one on stdout: {value} or {error: code}. The argument is the directory
  * that names are relative to.
  */
+import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { constants } from 'node:os';
