@@ -142,6 +142,10 @@ export class ServerLink {
     return this.#closed;
   }
 
+  #isInUse(session: Session): boolean {
+    return session === this.#session && session.closed === undefined && !this.#closed;
+  }
+
   #count(name: NfsProcedure | 'GRANT'): void {
     this.#callCounts.set(name, (this.#callCounts.get(name) ?? 0) + 1);
   }
@@ -269,10 +273,10 @@ export class ServerLink {
 
   async #tryBetter(): Promise<void> {
     const current = this.#session;
-    if (!this.isConnected) return;
+    if (!this.#isInUse(current)) return;
     try {
       const better = await this.#open(current);
-      if (better !== undefined && this.#session === current && this.isConnected && !this.#isClosed()) {
+      if (better !== undefined && this.#isInUse(current)) {
         this.#adopt(better);
         this.#events.onRestored(better);
         // Calls under way on the old session are answered there or sent again on the new one.

@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import {
   MAIN,
   cannotMountHere,
+  inLanes,
   isMounted,
   plainNode,
   runCli,
@@ -67,11 +68,9 @@ t.test('wrong calls', { skip: cannotMountHere }, async (t) => {
     ['a port with an export name', ['tree', point, '-o', 'port=2049'], /port.*nfs:\/\//],
     ['an unknown option', ['tree', point, '--colour'], /--colour/],
   ];
-  await Promise.all(
-    cases.map(async ([what, args, message]) => {
-      failed(t, what, await runCli(['mount', ...args]), { status: 2, message }, point);
-    }),
-  );
+  await inLanes(cases, async ([what, args, message]) => {
+    failed(t, what, await runCli(['mount', ...args]), { status: 2, message }, point);
+  });
 });
 
 t.test('places where nothing can be mounted', { skip: cannotMountHere }, async (t) => {

@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { hasCapability } from '../../src/system/capabilities.ts';
-import { plainNode, MAIN, runCli, runTool, type ToolResult } from '../support/mounts.ts';
+import { MAIN, inLanes, plainNode, runCli, runTool, type ToolResult } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 
@@ -86,14 +86,12 @@ t.test('what is wrong is said in one line', async (t) => {
     ['an unknown option', [...good, ...listen, '--colour'], 2, /--colour/],
     ['a wrong log level', [...good, ...listen, '--log-level', 'loud'], 2, /loud/],
   ];
-  await Promise.all(
-    cases.map(async ([what, args, status, message]) => {
-      const result = await runCli(['serve', ...args]);
-      t.equal(result.status, status, `${what}: exit status`);
-      t.ok(isOneLine(result), `${what}: one line: ${result.stderr}`);
-      t.match(result.stderr, message, what);
-    }),
-  );
+  await inLanes(cases, async ([what, args, status, message]) => {
+    const result = await runCli(['serve', ...args]);
+    t.equal(result.status, status, `${what}: exit status`);
+    t.ok(isOneLine(result), `${what}: one line: ${result.stderr}`);
+    t.match(result.stderr, message, what);
+  });
 
   writeFileSync(join(top, 'table.db'), 'no database at all, but some text that is long enough to look at');
   const table = await runCli(['serve', ...good, '--socket', socket, '--colocation', join(top, 'table.db')]);
