@@ -266,8 +266,8 @@ const groups = {
     statfs: () => {
       const { bsize, blocks, bfree, bavail, files, ffree } = fs.statfsSync('.');
       // tmpfs counts its free pages for each processor apart, so the sum wavers.
-    const roughly = (free) => Math.round((bsize * free) / 2 ** 24);
-    return [bsize * blocks, roughly(bfree), roughly(bavail), files, ffree].map(String);
+      const roughly = (free) => Math.round((bsize * free) / 2 ** 24);
+      return [bsize * blocks, roughly(bfree), roughly(bavail), files, ffree].map(String);
     },
   },
   errors: {
