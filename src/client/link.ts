@@ -93,31 +93,25 @@ export class ServerLink {
    *
    * @throws RpcError TIMED_OUT on a soft mount, ABORTED when the waiter gave up, or what the server answered
    */
-  nfs<K extends NfsProcedure>(
+  async nfs<K extends NfsProcedure>(
     name: K,
     args: ArgsOf<(typeof NFS_PROCEDURES)[K]>,
     waiter: Waiter,
   ): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> {
     this.#count(name);
-    const once = async (xid: number): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> =>
-      this.#persist(waiter, (session) =>
-        session.call(NFS_PROGRAM, name, args, {
-          credential: waiter.credential,
-          xid,
-          timeoutMs: this.#options.timeoutMs,
-        }),
-      );
-    const untilReady = async (): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> => {
-      for (;;) {
-        const result = await once(freshXid());
-        const status = (result as { status?: number } | undefined)?.status;
-        if (status !== NFSSTAT3.NFS3ERR_JUKEBOX) return result;
-        await delay(JUKEBOX_PAUSE_MS, undefined, { signal: waiter.signal }).catch((error: unknown) => {
-          throw new RpcError('ABORTED', `${name} was given up`, { cause: error });
-        });
-      }
-    };
-    return untilReady();
+    for (;;) {
+      const options = {
+        credential: waiter.credential,
+        xid: freshXid(),
+        timeoutMs: this.#options.timeoutMs,
+      };
+      const result = await this.#persist(waiter, (session) => session.call(NFS_PROGRAM, name, args, options));
+      const status = (result as { status?: number } | undefined)?.status;
+      if (status !== NFSSTAT3.NFS3ERR_JUKEBOX) return result;
+      await delay(JUKEBOX_PAUSE_MS, undefined, { signal: waiter.signal }).catch((error: unknown) => {
+        throw new RpcError('ABORTED', `${name} was given up`, { cause: error });
+      });
+    }
   }
 
   /** Asks the near session for a grant; undefined where the session in use has none to give. */

@@ -15,6 +15,8 @@ export interface DirectoryPage {
   readonly after: bigint;
   readonly entries: readonly entryplus3[];
   readonly eof: boolean;
+  /** When the server gave it, on the clock of performance.now(), in milliseconds. */
+  readonly fetchedMs: number;
   readonly directoryAttributes: post_op_attr;
 }
 
@@ -40,14 +42,14 @@ export class DirectoryStream {
     cookie: bigint,
     caller: Caller,
     onPage: (page: DirectoryPage) => void,
-  ): Promise<{ readonly entries: readonly entryplus3[]; readonly eof: boolean } | nfs3error> {
+  ): Promise<Pick<DirectoryPage, 'entries' | 'eof' | 'fetchedMs'> | nfs3error> {
     const page = this.#page;
     if (page !== undefined) {
       if (cookie === page.after && page.after !== 0n) return page;
       const at = page.entries.findIndex((entry) => entry.cookie === cookie);
       const isLast = at === page.entries.length - 1;
       if (at >= 0 && cookie !== 0n && (!isLast || page.eof))
-        return { entries: page.entries.slice(at + 1), eof: page.eof };
+        return { ...page, entries: page.entries.slice(at + 1) };
     }
     const fetched = await this.#fetch(cookie, caller);
     if (typeof fetched === 'number') return fetched;
@@ -72,6 +74,7 @@ export class DirectoryStream {
           after: cookie,
           entries: reply.entries,
           eof: reply.eof,
+          fetchedMs: performance.now(),
           directoryAttributes: reply.dir_attributes,
         };
       }
@@ -82,6 +85,12 @@ export class DirectoryStream {
     if (reply.status !== NFS3_OK) return reply.status;
     this.#verifier = Uint8Array.from(reply.cookieverf);
     const entries = reply.entries.map((entry) => ({ ...entry, name_attributes: null, name_handle: null }));
-    return { after: cookie, entries, eof: reply.eof, directoryAttributes: reply.dir_attributes };
+    return {
+      after: cookie,
+      entries,
+      eof: reply.eof,
+      fetchedMs: performance.now(),
+      directoryAttributes: reply.dir_attributes,
+    };
   }
 }

@@ -4,32 +4,25 @@ import { errnoOfRpcError } from '../client/errno.ts';
 import type { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
 import { errnoOfStatus } from '../nfs3/errno.ts';
-import {
-  ACCESS3_DELETE,
-  ACCESS3_EXECUTE,
-  ACCESS3_EXTEND,
-  ACCESS3_LOOKUP,
-  ACCESS3_MODIFY,
-  ACCESS3_READ,
-} from '../nfs3/nfs.ts';
-import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
-import type { fattr3, post_op_attr } from '../nfs3/types.ts';
+import { ACCESS3_EXECUTE, ACCESS3_LOOKUP, ACCESS3_READ } from '../nfs3/nfs.ts';
+import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
+import type { fattr3 } from '../nfs3/types.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import { S_IFMT, attributesOfFattr3, attributesOfStat, isDirectory } from './attributes.ts';
 import { Callers, type Caller } from './callers.ts';
 import { DirectoryStream, type DirectoryPage } from './directory-stream.ts';
 import { InodeTable, type Inode } from './inodes.ts';
+import { Knowledge } from './knowledge.ts';
 import { NAME_CACHE_ENTRIES_MAX } from './limits.ts';
 import { NameCache } from './name-cache.ts';
-import { dataPathOf, type Backing, type DataPath } from './open-inode.ts';
+import { OpenFiles, StatusError } from './open-files.ts';
+import { dataPathOf, type DataPath } from './open-inode.ts';
 import type {
   Answer,
-  Attributes,
   AttributesReply,
   CallContext,
   DirectorySink,
   Entry,
-  Errno,
   FileSystemStatistics,
   KernelServices,
   NodeId,
@@ -39,9 +32,7 @@ import type {
 } from './operations.ts';
 import { ROOT_NODE_ID } from './operations.ts';
 import type { RouteVerdict } from './route-selection.ts';
-import { WireReader, type WireRead } from './wire-reader.ts';
 
-const EIO = 5;
 const EBADF = 9;
 const EACCES = 13;
 const EROFS = 30;
@@ -49,8 +40,6 @@ const ENODATA = 61;
 const EOPNOTSUPP = 95;
 const ESTALE = 116;
 const O_ACCMODE = 0o3;
-/** open(2); the bit differs between architectures. */
-const O_DIRECT = process.arch === 'arm64' ? 0o200000 : 0o40000;
 const R_OK = 4;
 const W_OK = 2;
 const X_OK = 1;
@@ -83,14 +72,6 @@ export interface GatewayDependencies {
   readonly routes: { readonly why: string; readonly verdicts: readonly RouteVerdict[] };
   readonly groupsOf: (pid: number) => readonly number[];
   readonly onWarning: (message: string, error: unknown) => void;
-}
-
-interface OpenFile {
-  readonly inode: Inode;
-  readonly caller: Caller;
-  /** Opened with O_DIRECT: every read asks the server. */
-  readonly direct: boolean;
-  reader: WireReader | undefined;
 }
 
 interface OpenDirectory {
@@ -126,17 +107,12 @@ export class Gateway implements Operations {
   readonly #callers: Callers;
   readonly #inodes: InodeTable;
   readonly #names = new NameCache(NAME_CACHE_ENTRIES_MAX);
-  readonly #files = new Map<bigint, OpenFile>();
+  readonly #knowledge: Knowledge;
+  readonly #files: OpenFiles;
   readonly #directories = new Map<bigint, OpenDirectory>();
-  readonly #opens: Record<DataPath, number> = { passthrough: 0, wire: 0 };
-  #kernel: KernelServices | undefined;
-  #nextFileHandle = 1n;
-  #wireBytes = 0n;
-  #lastWireReason: string | undefined;
+  #nextDirectoryHandle = 1n;
   /** As the server said last; nothing before it was asked. */
   #statistics: FileSystemStatistics = NO_STATISTICS;
-  /** Set once the kernel has refused passthrough for a reason that holds for every file. */
-  #noPassthrough: string | undefined;
 
   constructor(options: GatewayOptions, dependencies: GatewayDependencies) {
     this.#options = options;
@@ -149,20 +125,20 @@ export class Gateway implements Operations {
       attributesOfFattr3(dependencies.rootAttributes),
       options.attributeTimes,
     );
+    this.#knowledge = new Knowledge(dependencies.link, this.#names, options.attributeTimes);
+    this.#files = new OpenFiles(dependencies.link, this.#inodes, this.#knowledge, {
+      rsizeBytes: options.rsizeBytes,
+      dataPath: options.dataPath,
+      onWarning: dependencies.onWarning,
+    });
   }
 
   init(kernel: KernelServices): void {
-    this.#kernel = kernel;
+    this.#knowledge.kernel = kernel;
   }
 
-  /** The kernel drops its backings by itself, with the connection. */
   destroy(): void {
-    for (const { inode } of this.#files.values()) {
-      const backing = inode.open?.backing;
-      inode.open = undefined;
-      if (backing !== undefined) backing.session.release(backing.grantId, backing.descriptor);
-    }
-    this.#files.clear();
+    this.#files.close();
     this.#names.clear();
   }
 
@@ -181,10 +157,6 @@ export class Gateway implements Operations {
   }
 
   status(): GatewayStatus {
-    const openFiles: Record<DataPath, number> = { passthrough: 0, wire: 0 };
-    for (const { inode } of this.#files.values()) {
-      if (inode.open !== undefined) openFiles[dataPathOf(inode.open)] += 1;
-    }
     const { session } = this.#link;
     return {
       connected: this.#link.isConnected,
@@ -194,12 +166,12 @@ export class Gateway implements Operations {
       server: session.serverName,
       why: this.#routes.why,
       routes: this.#routes.verdicts,
-      openFiles,
+      openFiles: this.#files.count(),
       inodes: this.#inodes.size,
-      opens: { ...this.#opens },
-      wireBytes: this.#wireBytes,
+      opens: { ...this.#files.opens },
+      wireBytes: this.#files.wireBytes,
       calls: Object.fromEntries(this.#link.callCounts),
-      lastWireReason: this.#lastWireReason,
+      lastWireReason: this.#files.lastWireReason,
     };
   }
 
@@ -225,13 +197,13 @@ export class Gateway implements Operations {
 
   async #lookup(directory: Inode, name: Uint8Array, caller: Caller): Promise<Outcome<Entry>> {
     const reply = await this.#link.nfs('LOOKUP', { what: { dir: { data: directory.handle }, name } }, caller);
-    this.#learn(directory, reply.dir_attributes);
+    this.#knowledge.learn(directory, reply.dir_attributes);
     if (reply.status === NFSSTAT3.NFS3ERR_NOENT) {
       this.#names.delete(directory.nodeId, name);
       const entryValidMs = Math.min(directory.remainingMs, this.#options.attributeTimes.acregminMs);
       return { nodeId: 0n, entryValidMs, attributes: undefined };
     }
-    if (reply.status !== NFS3_OK) return this.#failed(directory, reply.status);
+    if (reply.status !== NFS3_OK) return this.#knowledge.failed(directory, reply.status);
     let attributes = reply.obj_attributes;
     if (attributes === null) {
       const fetched = await this.#link.nfs('GETATTR', { object: reply.object }, caller);
@@ -271,7 +243,7 @@ export class Gateway implements Operations {
     return this.#guard(async () => {
       const caller = this.#callers.caller(context);
       const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
-      if (reply.status !== NFS3_OK) return this.#failed(inode, reply.status);
+      if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
       inode.update(attributesOfFattr3(reply.obj_attributes), this.#options.attributeTimes);
       return inode.reply();
     });
@@ -286,27 +258,10 @@ export class Gateway implements Operations {
     if ((mask & X_OK) !== 0) wanted |= isDirectory(inode.attributes) ? ACCESS3_LOOKUP : ACCESS3_EXECUTE;
     if (wanted === 0) return 0;
     return this.#guard(async () => {
-      const granted = await this.#rights(inode, this.#callers.caller(context), false);
+      const granted = await this.#knowledge.rights(inode, this.#callers.caller(context), false);
       if (typeof granted === 'object') return granted.errno;
       return (granted & wanted) === wanted ? 0 : EACCES;
     });
-  }
-
-  /**
-   * What the caller may do, as the server says.
-   *
-   * @param ask true asks even where the answer is remembered: it brings fresh attributes, as close-to-open wants
-   */
-  async #rights(inode: Inode, caller: Caller, ask: boolean): Promise<number | { readonly errno: Errno }> {
-    const remembered = inode.accessOf.get(caller.key);
-    if (!ask && remembered !== undefined && inode.remainingMs > 0) return remembered;
-    const access =
-      ACCESS3_READ | ACCESS3_LOOKUP | ACCESS3_MODIFY | ACCESS3_EXTEND | ACCESS3_DELETE | ACCESS3_EXECUTE;
-    const reply = await this.#link.nfs('ACCESS', { object: { data: inode.handle }, access }, caller);
-    this.#learn(inode, reply.obj_attributes);
-    if (reply.status !== NFS3_OK) return { errno: this.#failed(inode, reply.status) };
-    inode.accessOf.set(caller.key, reply.access);
-    return reply.access;
   }
 
   readlink(nodeId: NodeId, context: CallContext): Answer<{ readonly target: Uint8Array }> {
@@ -315,8 +270,8 @@ export class Gateway implements Operations {
     return this.#guard(async () => {
       const caller = this.#callers.caller(context);
       const reply = await this.#link.nfs('READLINK', { symlink: { data: inode.handle } }, caller);
-      this.#learn(inode, reply.symlink_attributes);
-      if (reply.status !== NFS3_OK) return this.#failed(inode, reply.status);
+      this.#knowledge.learn(inode, reply.symlink_attributes);
+      if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
       return { target: reply.data };
     });
   }
@@ -325,87 +280,7 @@ export class Gateway implements Operations {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     if ((flags & O_ACCMODE) !== 0) return EROFS;
-    const caller = this.#callers.caller(context);
-    return this.#guard(() => inode.inTurn(() => this.#open(inode, flags, caller)));
-  }
-
-  async #open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
-    if (inode.open?.backing !== undefined) {
-      const stat = fstatSync(inode.open.backing.descriptor, { bigint: true });
-      // The name the kernel remembers may be another file's by now: ESTALE makes it look again.
-      if (stat.nlink === 0n) return ESTALE;
-      this.#refresh(inode, attributesOfStat(stat));
-      const rights = await this.#rights(inode, caller, false);
-      return this.#mayRead(rights) ?? this.#addFile(inode, flags, caller);
-    }
-    let why = this.#noPassthrough ?? 'the mount has datapath=wire';
-    if (inode.open !== undefined) {
-      why = inode.open.why;
-    } else if (this.#options.dataPath === 'passthrough' && this.#noPassthrough === undefined) {
-      const granted = await this.#obtainBacking(inode, caller);
-      if (typeof granted === 'number') return granted;
-      if (typeof granted !== 'string') {
-        inode.open = { files: 0, backing: granted, why: 'the kernel reads the server’s own pages' };
-        return this.#addFile(inode, flags, caller);
-      }
-      why = granted;
-    }
-    const refused = this.#mayRead(await this.#rights(inode, caller, true));
-    if (refused !== undefined) return refused;
-    this.#lastWireReason = why;
-    inode.open ??= { files: 0, backing: undefined, why };
-    const keepCache = inode.cachedVersion === inode.version;
-    inode.cachedVersion = inode.version;
-    return this.#addFile(inode, flags, caller, keepCache);
-  }
-
-  /** Execute permission lets a client read, so that it can run programs: RFC 1813 section 4.4. */
-  #mayRead(rights: number | { readonly errno: Errno }): Errno | undefined {
-    if (typeof rights === 'object') return rights.errno;
-    return (rights & (ACCESS3_READ | ACCESS3_EXECUTE)) === 0 ? EACCES : undefined;
-  }
-
-  /** A grant turned into a backing of the kernel; a string says why the wire serves instead. */
-  async #obtainBacking(inode: Inode, caller: Caller): Promise<Outcome<Backing> | string> {
-    const granted = await this.#link.grant(inode.handle, caller);
-    if (granted === undefined) return `the ${this.#link.session.route} route has no grants`;
-    const { session, outcome } = granted;
-    if (outcome.kind === 'failed') {
-      // The server cannot grant just now; READs wait for it.
-      if (outcome.status === NFSSTAT3.NFS3ERR_JUKEBOX) return 'the server has no descriptor to spare';
-      return this.#failed(inode, outcome.status);
-    }
-    this.#learn(inode, outcome.attributes);
-    if (outcome.kind === 'wire') return outcome.reason;
-    const { descriptor, grantId } = outcome;
-    const backing = this.#kernel?.openBacking(descriptor) ?? EOPNOTSUPP;
-    if (typeof backing === 'object') return { backingId: backing.backingId, descriptor, grantId, session };
-    session.release(grantId, descriptor);
-    return this.#explainNoBacking(backing);
-  }
-
-  #explainNoBacking(errno: Errno): string {
-    const EPERM = 1;
-    const EINVAL = 22;
-    const ELOOP = 40;
-    if (errno === ELOOP)
-      return 'the server’s file system is stacked on another one (overlayfs), which passthrough cannot use';
-    if (errno === EPERM)
-      this.#noPassthrough = 'passthrough needs CAP_SYS_ADMIN in the initial user namespace';
-    else if (errno === EOPNOTSUPP || errno === EINVAL)
-      this.#noPassthrough = 'this kernel or driver has no FUSE passthrough';
-    return this.#noPassthrough ?? `the kernel refused passthrough (errno ${errno})`;
-  }
-
-  #addFile(inode: Inode, flags: number, caller: Caller, keepCache = false): Outcome<Opened> {
-    const { open } = inode;
-    if (open === undefined) return EIO;
-    open.files += 1;
-    this.#opens[dataPathOf(open)] += 1;
-    const fileHandle = this.#newFileHandle();
-    this.#files.set(fileHandle, { inode, caller, direct: (flags & O_DIRECT) !== 0, reader: undefined });
-    if (open.backing === undefined) return { fileHandle, keepCache };
-    return { fileHandle, backingId: open.backing.backingId, keepCache: false };
+    return this.#guard(() => this.#files.open(inode, flags, this.#callers.caller(context)));
   }
 
   read(
@@ -414,60 +289,11 @@ export class Gateway implements Operations {
     sizeBytes: number,
     _context: CallContext,
   ): Answer<readonly Uint8Array[]> {
-    const file = this.#files.get(fileHandle);
-    if (file === undefined) return EBADF;
-    file.reader ??= new WireReader(
-      (at, countBytes) => this.#fetch(file, at, countBytes),
-      this.#options.rsizeBytes,
-    );
-    const { reader, inode } = file;
-    return this.#guard(async () => {
-      const pieces = file.direct
-        ? await reader.readDirect(offset, sizeBytes)
-        : await reader.read(offset, sizeBytes, inode.version);
-      for (const piece of pieces) this.#wireBytes += BigInt(piece.length);
-      return pieces;
-    });
-  }
-
-  async #fetch(file: OpenFile, offset: bigint, countBytes: number): Promise<WireRead> {
-    const { inode, caller } = file;
-    const count = Math.min(countBytes, this.#options.rsizeBytes);
-    const reply = await this.#link.nfs('READ', { file: { data: inode.handle }, offset, count }, caller);
-    if (reply.status !== NFS3_OK) throw new StatusError(this.#failed(inode, reply.status));
-    let lengthBytes = 0;
-    for (const piece of reply.data) lengthBytes += piece.length;
-    // A reply without data that is not the end would be asked again for ever.
-    return { pieces: reply.data, lengthBytes, eof: reply.eof || lengthBytes === 0 };
+    return this.#guard(() => this.#files.read(fileHandle, offset, sizeBytes));
   }
 
   release(fileHandle: bigint): void {
-    const file = this.#files.get(fileHandle);
-    if (file === undefined) return;
-    this.#files.delete(fileHandle);
-    const { inode } = file;
-    void inode.inTurn(() => {
-      const { open } = inode;
-      if (open !== undefined) {
-        open.files -= 1;
-        if (open.files === 0) {
-          inode.open = undefined;
-          this.#giveBack(open.backing);
-          this.#inodes.drop(inode);
-        }
-      }
-      return Promise.resolve();
-    });
-  }
-
-  #giveBack(backing: Backing | undefined): void {
-    if (backing === undefined) return;
-    try {
-      this.#kernel?.closeBacking(backing.backingId);
-    } catch (error) {
-      this.#onWarning('a backing could not be closed', error);
-    }
-    backing.session.release(backing.grantId, backing.descriptor);
+    this.#files.release(fileHandle);
   }
 
   flush(_fileHandle: bigint, _context: CallContext): 0 {
@@ -478,14 +304,15 @@ export class Gateway implements Operations {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     const add = (): Opened => {
-      const fileHandle = this.#newFileHandle();
+      const fileHandle = this.#nextDirectoryHandle;
+      this.#nextDirectoryHandle += 1n;
       this.#directories.set(fileHandle, { inode, stream: new DirectoryStream(this.#link, inode.handle) });
       return { fileHandle, keepCache: false };
     };
     const caller = this.#callers.caller(context);
     if (inode.remainingMs > 0 && ((inode.accessOf.get(caller.key) ?? 0) & ACCESS3_READ) !== 0) return add();
     return this.#guard(async () => {
-      const rights = await this.#rights(inode, caller, true);
+      const rights = await this.#knowledge.rights(inode, caller, true);
       if (typeof rights === 'object') return rights.errno;
       return (rights & ACCESS3_READ) === 0 ? EACCES : add();
     });
@@ -509,9 +336,9 @@ export class Gateway implements Operations {
       const page = await stream.after(from, caller, (fetched) => {
         this.#learnPage(directory, fetched);
       });
-      if (typeof page === 'number') return this.#failed(directory, page);
+      if (typeof page === 'number') return this.#knowledge.failed(directory, page);
       for (const entry of page.entries) {
-        if (!this.#addEntry(directory, entry, sink)) return 0;
+        if (!this.#addEntry(directory, entry, page.fetchedMs, sink)) return 0;
         from = entry.cookie;
         taken += 1;
       }
@@ -521,13 +348,18 @@ export class Gateway implements Operations {
     }
   }
 
-  #addEntry(directory: Inode, entry: DirectoryPage['entries'][number], sink: DirectorySink): boolean {
+  #addEntry(
+    directory: Inode,
+    entry: DirectoryPage['entries'][number],
+    fetchedMs: number,
+    sink: DirectorySink,
+  ): boolean {
     const { name, cookie, fileid, name_handle: handle, name_attributes: attributes } = entry;
     const known = attributes === null ? undefined : attributesOfFattr3(attributes);
     const type = known === undefined ? 0 : known.mode & S_IFMT;
     if (handle === null || known === undefined || isDots(name)) return sink.add(name, cookie, fileid, type);
     if (!sink.wantsEntries) return sink.add(name, cookie, fileid, type);
-    const inode = this.#inodes.intern(handle.data, known);
+    const inode = this.#inodes.intern(handle.data, known, fetchedMs);
     if (sink.add(name, cookie, fileid, type, this.#entryWithoutReference(inode, directory))) {
       inode.lookups += 1n;
       return true;
@@ -538,9 +370,8 @@ export class Gateway implements Operations {
 
   /** Remembers the names of a page for the LOOKUPs that follow. */
   #learnPage(directory: Inode, page: DirectoryPage): void {
-    this.#learn(directory, page.directoryAttributes);
+    this.#knowledge.learn(directory, page.directoryAttributes);
     const { acregminMs, acdirminMs } = this.#options.attributeTimes;
-    const nowMs = performance.now();
     for (const { name, name_handle: handle, name_attributes: attributes } of page.entries) {
       if (handle === null || attributes === null || isDots(name)) continue;
       const known = attributesOfFattr3(attributes);
@@ -550,7 +381,7 @@ export class Gateway implements Operations {
         handle: Uint8Array.from(handle.data),
         attributes: known,
         directoryVersion: directory.version,
-        expiresMs: nowMs + validMs,
+        expiresMs: page.fetchedMs + validMs,
       });
     }
   }
@@ -567,8 +398,8 @@ export class Gateway implements Operations {
     return this.#guard(async () => {
       const caller = this.#callers.caller(context);
       const reply = await this.#link.nfs('FSSTAT', { fsroot: { data: inode.handle } }, caller);
-      this.#learn(inode, reply.obj_attributes);
-      if (reply.status !== NFS3_OK) return this.#failed(inode, reply.status);
+      this.#knowledge.learn(inode, reply.obj_attributes);
+      if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
       const blocks = (bytes: bigint): bigint => bytes / BigInt(STATFS_BLOCK_BYTES);
       this.#statistics = {
         blockSizeBytes: STATFS_BLOCK_BYTES,
@@ -612,33 +443,6 @@ export class Gateway implements Operations {
     }
   }
 
-  #newFileHandle(): bigint {
-    const fileHandle = this.#nextFileHandle;
-    this.#nextFileHandle += 1n;
-    return fileHandle;
-  }
-
-  /** Takes in attributes that came along; the kernel is told when they show that it holds older ones. */
-  #learn(inode: Inode, attributes: post_op_attr): void {
-    if (attributes !== null) this.#refresh(inode, attributesOfFattr3(attributes));
-  }
-
-  #refresh(inode: Inode, attributes: Attributes): void {
-    inode.update(attributes, this.#options.attributeTimes);
-    if (inode.toldVersion === inode.version) return;
-    inode.toldVersion = inode.version;
-    this.#kernel?.invalidateAttributes(inode.nodeId);
-  }
-
-  #failed(inode: Inode, status: nfs3error): Errno {
-    const errno = errnoOfStatus(status);
-    if (errno === ESTALE) {
-      inode.expire();
-      this.#names.clear();
-    }
-    return errno;
-  }
-
   /** Turns what can go wrong with a call into an errno; anything else is a fault of ours and passes on. */
   async #guard<T>(operation: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
     try {
@@ -650,16 +454,6 @@ export class Gateway implements Operations {
       this.#onWarning('a call had no result', error);
       return errno;
     }
-  }
-}
-
-/** Carries an errno out of a read that several readers may share. */
-class StatusError extends Error {
-  readonly errno: Errno;
-
-  constructor(errno: Errno) {
-    super(`errno ${errno}`);
-    this.errno = errno;
   }
 }
 

@@ -23,6 +23,7 @@ export class Inode {
   readonly accessOf = new Map<string, number>();
   #validMs: number | undefined;
   #expiresMs = 0;
+  #updatedMs = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(nodeId: NodeId, handle: Uint8Array, attributes: Attributes, times: AttributeTimes) {
@@ -32,20 +33,25 @@ export class Inode {
     this.update(attributes, times);
   }
 
-  /** Takes in fresh attributes; returns whether they show another version of the file. */
-  update(attributes: Attributes, times: AttributeTimes): boolean {
+  /**
+   * Takes in attributes; returns whether they show another version of the file.
+   *
+   * @param asOfMs when the server gave them, on the clock of performance.now(); older than what is known is ignored
+   */
+  update(attributes: Attributes, times: AttributeTimes, asOfMs = performance.now()): boolean {
+    if (asOfMs < this.#updatedMs) return false;
+    this.#updatedMs = asOfMs;
     const changed = !sameVersion(this.attributes, attributes);
     if (changed) {
       this.version += 1;
       this.accessOf.clear();
     }
-    const nowMs = performance.now();
     // Several replies within one period are one look, not a reason to double it again and again.
-    if (changed || this.#validMs === undefined || nowMs >= this.#expiresMs) {
+    if (changed || this.#validMs === undefined || asOfMs >= this.#expiresMs) {
       this.#validMs = nextAttributeTime(times, isDirectory(attributes), changed, this.#validMs);
     }
     this.attributes = attributes;
-    this.#expiresMs = nowMs + this.#validMs;
+    this.#expiresMs = asOfMs + this.#validMs;
     return changed;
   }
 
@@ -114,11 +120,11 @@ export class InodeTable {
   }
 
   /** The inode of a file handle, made on first sight, with its attributes brought up to date. */
-  intern(handle: Uint8Array, attributes: Attributes): Inode {
+  intern(handle: Uint8Array, attributes: Attributes, asOfMs?: number): Inode {
     const key = keyOf(handle);
     const known = this.#byHandle.get(key);
     if (known !== undefined) {
-      known.update(attributes, this.#times);
+      known.update(attributes, this.#times, asOfMs);
       return known;
     }
     const inode = new Inode(this.#nextNodeId, Uint8Array.from(handle), attributes, this.#times);
