@@ -88,6 +88,9 @@ function withPorts(source: Source, options: MountOptions): Source {
 
 /** Everything that can be wrong before anybody is asked. */
 function checkPlace(mountPoint: string): void {
+  if (!hasCapability('CAP_SYS_ADMIN')) {
+    throw new CliError('mounting needs root (CAP_SYS_ADMIN): this version has no mounts for other users', 1);
+  }
   let isDirectory: boolean;
   try {
     isDirectory = statSync(mountPoint).isDirectory();
@@ -106,9 +109,6 @@ function checkPlace(mountPoint: string): void {
   if (!isDirectory) throw new CliError(`mount point ${mountPoint} is not a directory`, 1);
   if (isMountPoint(mountPoint)) {
     throw new CliError(`mount point ${mountPoint} is busy: something is mounted there, unmount it first`, 1);
-  }
-  if (!hasCapability('CAP_SYS_ADMIN')) {
-    throw new CliError('mounting needs root (CAP_SYS_ADMIN): this version has no mounts for other users', 1);
   }
   try {
     accessSync('/dev/fuse', constants.R_OK | constants.W_OK);

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { collectStatus } from '../../observe/status-socket.ts';
 import { CliError } from '../errors.ts';
+import { RUNTIME_FLAGS } from '../runtime-flags.ts';
 import { InterruptedError, type Place } from './programs.ts';
 
 const EXPORT_NAME = 'demo';
@@ -199,12 +200,16 @@ export class Stage {
     const logFd = openSync(log, 'a', 0o600);
     try {
       // unshare, nsenter and sh become the next program, so this pid stays the process's own.
-      const child = spawn(program, [...before, process.execPath, ENTRY, loopback, ...words], {
-        stdio: ['pipe', 'pipe', logFd],
-        env: this.#environment,
-        cwd: '/',
-        detached: true,
-      });
+      const child = spawn(
+        program,
+        [...before, process.execPath, ...RUNTIME_FLAGS, ENTRY, loopback, ...words],
+        {
+          stdio: ['pipe', 'pipe', logFd],
+          env: this.#environment,
+          cwd: '/',
+          detached: true,
+        },
+      );
       const { pid } = child;
       if (pid === undefined) throw new CliError(`${program} cannot be run`);
       child.stdin?.on('error', () => undefined);
