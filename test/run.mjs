@@ -10,6 +10,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -37,6 +38,8 @@ const RUN_MARK = 'NEARMOUNT_TEST_RUN';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const stateDir = join(root, '.tap');
 const runDir = realpathSync(mkdtempSync(join(tmpdir(), 'nearmount-test-')));
+// Some tests act as other users, who must be able to pass.
+chmodSync(runDir, 0o755);
 const tapFile = join(runDir, 'output.tap');
 /** What failed that tap does not know of. */
 const complaints = [];

@@ -12,6 +12,7 @@ import {
   plainNode,
   runCli,
   runTool,
+  notForOtherUsers,
   type ToolResult,
 } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
@@ -175,7 +176,7 @@ t.test('servers of another kind', { skip: cannotMountHere }, async (t) => {
   await Promise.all(runs);
 });
 
-t.test('not root', { skip: cannotMountHere }, async (t) => {
+t.test('not root', { skip: cannotMountHere || notForOtherUsers }, async (t) => {
   const top = makeDirectory(t);
   const point = join(top, 'mnt');
   mkdirSync(point);

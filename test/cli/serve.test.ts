@@ -4,8 +4,15 @@ import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import { hasCapability } from '../../src/system/capabilities.ts';
-import { MAIN, inLanes, plainNode, runCli, runTool, type ToolResult } from '../support/mounts.ts';
+import {
+  MAIN,
+  inLanes,
+  notForOtherUsers,
+  plainNode,
+  runCli,
+  runTool,
+  type ToolResult,
+} from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 
@@ -101,7 +108,7 @@ t.test('what is wrong is said in one line', async (t) => {
   t.notOk(existsSync(`${socket}.channel`));
 });
 
-t.test('state that cannot be written', { skip: !hasCapability('CAP_SETUID') && 'needs root' }, async (t) => {
+t.test('state that cannot be written', { skip: notForOtherUsers }, async (t) => {
   const top = makeDirectory(t);
   const state = join(top, 'state');
   mkdirSync(state);

@@ -4,7 +4,8 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { collectStatus } from '../../src/observe/status-socket.ts';
@@ -39,6 +40,20 @@ function whyNoMounts(): string | false {
 
 /** For tap's `skip`: why nothing can be mounted here, or false. */
 export const cannotMountHere: string | false = whyNoMounts();
+
+/** For tap's `skip`: why another user cannot run the built command here, or false. */
+export const notForOtherUsers: string | false = whyNotForOthers();
+
+function whyNotForOthers(): string | false {
+  if (process.geteuid?.() !== 0) return 'needs root, to act as another user';
+  const OTHERS_MAY_PASS = 0o001;
+  for (let path = dirname(MAIN); path !== '/'; path = dirname(path)) {
+    if ((statSync(path).mode & OTHERS_MAY_PASS) === 0) {
+      return `other users may not pass ${path}: try a checkout outside of it`;
+    }
+  }
+  return false;
+}
 
 export interface ToolResult {
   readonly status: number | null;
