@@ -20,7 +20,7 @@ import type { fattr3 } from '../nfs3/types.ts';
 import { NO_AUTH, type opaque_auth } from '../rpc/auth.ts';
 import type { CallOptions } from '../rpc/caller.ts';
 import { RpcConnection } from '../rpc/connection.ts';
-import { RpcError } from '../rpc/error.ts';
+import { RpcError, type RpcErrorCode } from '../rpc/error.ts';
 import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
 import { connect } from '../transport/connect.ts';
 import { formatEndpoint, type Endpoint } from '../transport/endpoint.ts';
@@ -59,6 +59,14 @@ export type GrantOutcome =
     }
   | { readonly kind: 'wire'; readonly reason: string; readonly attributes: fattr3 }
   | { readonly kind: 'failed'; readonly status: nfs3error };
+
+/** How servers without FGDP answer HELLO: mostly PROG_UNAVAIL, some look at the credential first. */
+const WITHOUT_FGDP: ReadonlySet<RpcErrorCode> = new Set<RpcErrorCode>([
+  'PROG_UNAVAIL',
+  'PROG_MISMATCH',
+  'PROC_UNAVAIL',
+  'AUTH_ERROR',
+]);
 
 interface FgdpPeer {
   readonly serverName: string;
@@ -124,8 +132,7 @@ async function sayHello(
       { timeoutMs: ROUTE_TRY_TIMEOUT_MS },
     );
   } catch (error) {
-    if (!(error instanceof RpcError) || (error.code !== 'PROG_UNAVAIL' && error.code !== 'PROG_MISMATCH'))
-      throw error;
+    if (!(error instanceof RpcError) || !WITHOUT_FGDP.has(error.code)) throw error;
     if (target.server !== undefined) {
       throw new RouteError(
         `the server at ${name} cannot prove to be ${target.server.name}: it does not speak FGDP`,

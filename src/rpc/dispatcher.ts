@@ -149,7 +149,7 @@ export class Dispatcher<Context> {
     };
     let args: unknown;
     try {
-      args = decodeAll(target.args, [reader.take(0), ...reader.takeChunks(reader.remaining)]);
+      args = decodeAll(target.args, reader.takeChunks(reader.remaining));
     } catch (error) {
       if (error instanceof XdrError) return accepted(xid, { stat: ACCEPT_STAT.GARBAGE_ARGS });
       throw error;
