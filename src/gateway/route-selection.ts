@@ -134,6 +134,8 @@ function isBetter(route: RouteKind, than: RouteKind | undefined): boolean {
 }
 
 function describeFailure(verdicts: readonly RouteVerdict[]): string {
-  if (verdicts.length === 0) return 'the server has no endpoints in the table';
-  return verdicts.map(({ route, endpoint, why }) => `${route} ${endpoint}: ${why}`).join('; ');
+  if (verdicts.length === 0)
+    return 'no route works (the server has no endpoints in the table): start the server';
+  const reasons = verdicts.map(({ route, endpoint, why }) => `${route} ${endpoint}: ${why}`).join('; ');
+  return `no route works (${reasons}): start the server, or correct where it is`;
 }
