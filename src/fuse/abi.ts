@@ -155,6 +155,7 @@ export const fuse_open_out = fixedStruct('fuse_open_out', 'little', {
 });
 /** Bits of open_flags. */
 export const FOPEN_KEEP_CACHE = 1 << 1;
+export const FOPEN_NOFLUSH = 1 << 5;
 export const FOPEN_PASSTHROUGH = 1 << 7;
 
 export const fuse_read_in = fixedStruct('fuse_read_in', 'little', {

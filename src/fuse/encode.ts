@@ -8,6 +8,7 @@ import type {
 } from '../gateway/operations.ts';
 import {
   FOPEN_KEEP_CACHE,
+  FOPEN_NOFLUSH,
   FOPEN_PASSTHROUGH,
   fuse_attr_out,
   fuse_entry_out,
@@ -94,7 +95,9 @@ export function encodeAttributes(reply: AttributesReply): Buffer {
 }
 
 export function encodeOpened(opened: Opened): Buffer {
-  let openFlags = opened.keepCache ? FOPEN_KEEP_CACHE : 0;
+  // Nothing is ever written through an open file, so a close need not wait for a FLUSH.
+  let openFlags = FOPEN_NOFLUSH;
+  if (opened.keepCache) openFlags |= FOPEN_KEEP_CACHE;
   if (opened.backingId !== undefined) openFlags |= FOPEN_PASSTHROUGH;
   return fuse_open_out.encode({
     fh: opened.fileHandle,

@@ -1,6 +1,7 @@
 import t from 'tap';
 import {
   FOPEN_KEEP_CACHE,
+  FOPEN_NOFLUSH,
   FOPEN_PASSTHROUGH,
   fuse_attr_out,
   fuse_entry_out,
@@ -72,9 +73,12 @@ t.test('entries', async (t) => {
 t.test('opened files: a backing goes without KEEP_CACHE, which the kernel would refuse', async (t) => {
   const open = (more: { keepCache: boolean; backingId?: number }) =>
     fuse_open_out.decode(encodeOpened({ fileHandle: 5n, ...more }));
-  t.match(open({ keepCache: false }), { fh: 5n, open_flags: 0, backing_id: 0 });
-  t.match(open({ keepCache: true }), { open_flags: FOPEN_KEEP_CACHE });
-  t.match(open({ keepCache: false, backingId: 3 }), { open_flags: FOPEN_PASSTHROUGH, backing_id: 3 });
+  t.match(open({ keepCache: false }), { fh: 5n, open_flags: FOPEN_NOFLUSH, backing_id: 0 });
+  t.match(open({ keepCache: true }), { open_flags: FOPEN_NOFLUSH | FOPEN_KEEP_CACHE });
+  t.match(open({ keepCache: false, backingId: 3 }), {
+    open_flags: FOPEN_NOFLUSH | FOPEN_PASSTHROUGH,
+    backing_id: 3,
+  });
 });
 
 t.test('statistics', async (t) => {
