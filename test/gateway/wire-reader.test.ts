@@ -34,36 +34,37 @@ t.test('any reads of any server give the bytes of the file', async (t) => {
     size: fc.integer({ min: 1, max: 20_000 }),
     together: fc.boolean(),
   });
-  await fc.assert(
-    fc.asyncProperty(
-      fc.integer({ min: 0, max: 60_000 }),
-      fc.constantFrom(4096, 8192, 65_536),
-      fc.integer({ min: 1, max: 9000 }),
-      fc.boolean(),
-      fc.array(operation, { maxLength: 25 }),
-      async (fileBytes, rsize, most, eofEarly, operations) => {
-        const file = { bytes: content(fileBytes) };
-        const reader = new WireReader(fileServer(file, () => most, eofEarly).fetch, rsize);
-        let position = 0;
-        let waiting: Promise<void>[] = [];
-        for (const { jump, offset, size, together } of operations) {
-          const at = jump ? offset : position;
-          position = at + size;
-          const check = reader.read(BigInt(at), size, 0).then((pieces) => {
-            const expected = file.bytes.subarray(at, at + size);
-            if (!join(pieces).equals(expected)) throw new Error(`wrong bytes at ${at}, ${size}`);
-          });
-          waiting.push(check);
-          if (together) continue;
+  await t.resolves(
+    fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: 60_000 }),
+        fc.constantFrom(4096, 8192, 65_536),
+        fc.integer({ min: 1, max: 9000 }),
+        fc.boolean(),
+        fc.array(operation, { maxLength: 25 }),
+        async (fileBytes, rsize, most, eofEarly, operations) => {
+          const file = { bytes: content(fileBytes) };
+          const reader = new WireReader(fileServer(file, () => most, eofEarly).fetch, rsize);
+          let position = 0;
+          let waiting: Promise<void>[] = [];
+          for (const { jump, offset, size, together } of operations) {
+            const at = jump ? offset : position;
+            position = at + size;
+            const check = reader.read(BigInt(at), size, 0).then((pieces) => {
+              const expected = file.bytes.subarray(at, at + size);
+              if (!join(pieces).equals(expected)) throw new Error(`wrong bytes at ${at}, ${size}`);
+            });
+            waiting.push(check);
+            if (together) continue;
+            await Promise.all(waiting);
+            waiting = [];
+          }
           await Promise.all(waiting);
-          waiting = [];
-        }
-        await Promise.all(waiting);
-      },
+        },
+      ),
+      { numRuns: 150 },
     ),
-    { numRuns: 150 },
   );
-  t.pass();
 });
 
 t.test('a sequential reader is read ahead of, in READs of rsize', async (t) => {

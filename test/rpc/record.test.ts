@@ -40,6 +40,7 @@ t.test('a large record keeps its chunks by reference', async (t) => {
 
 t.test('fragments of every size, split everywhere', async (t) => {
   const data = Buffer.from(Array.from({ length: 40 }, (_, index) => index));
+  const wrong: string[] = [];
   for (let size = 1; size <= data.length; size += 1) {
     const fragments: Buffer[] = [];
     for (let at = 0; at < data.length; at += size) {
@@ -50,11 +51,11 @@ t.test('fragments of every size, split everywhere', async (t) => {
       const { records, decoder } = collect();
       for (let at = 0; at < stream.length; at += step) decoder.push(stream.subarray(at, at + step));
       if (records.length !== 2 || !records.every((record) => record.equals(data))) {
-        t.fail(`fragments of ${size} read ${step} at a time`);
+        wrong.push(`fragments of ${size} read ${step} at a time`);
       }
     }
   }
-  t.pass('every combination gives both records');
+  t.strictSame(wrong, [], 'every combination gives both records');
 });
 
 t.test('a header split at each of its bytes', async (t) => {
@@ -169,25 +170,26 @@ t.test('frameRecord and RecordDecoder are inverse, whatever the seams', async (t
     ),
     { maxLength: 4 },
   );
-  fc.assert(
-    fc.property(
-      fc.array(record, { maxLength: 5 }),
-      fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 8 }),
-      (sent, steps) => {
-        const stream = Buffer.concat(sent.flatMap((chunks) => frameRecord(chunks)));
-        const { records, decoder } = collect();
-        for (let at = 0, turn = 0; at < stream.length; turn += 1) {
-          const step = steps[turn % steps.length] ?? 1;
-          decoder.push(stream.subarray(at, at + step));
-          at += step;
-        }
-        deepStrictEqual(
-          records.map((received) => received.toString('hex')),
-          sent.map((chunks) => Buffer.concat(chunks).toString('hex')),
-        );
-      },
-    ),
-    { numRuns: 150 },
-  );
-  t.pass();
+  t.doesNotThrow(() => {
+    fc.assert(
+      fc.property(
+        fc.array(record, { maxLength: 5 }),
+        fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 8 }),
+        (sent, steps) => {
+          const stream = Buffer.concat(sent.flatMap((chunks) => frameRecord(chunks)));
+          const { records, decoder } = collect();
+          for (let at = 0, turn = 0; at < stream.length; turn += 1) {
+            const step = steps[turn % steps.length] ?? 1;
+            decoder.push(stream.subarray(at, at + step));
+            at += step;
+          }
+          deepStrictEqual(
+            records.map((received) => received.toString('hex')),
+            sent.map((chunks) => Buffer.concat(chunks).toString('hex')),
+          );
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
 });
