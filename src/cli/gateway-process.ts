@@ -151,15 +151,18 @@ async function serveMount(
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
   const since = new Date();
-  const status = await serveStatus(runtimeDirectory(), () => ({
-    mountPoint,
-    source: sourceText,
-    pid: process.pid,
-    since: since.toISOString(),
-    requestsPending: driver.requestsPending,
-    ...gateway.status(),
-    endpoint: formatEndpoint(gateway.status().endpoint),
-  })).catch((error: unknown) => {
+  const status = await serveStatus(runtimeDirectory(), () => {
+    const { endpoint, ...rest } = gateway.status();
+    return {
+      mountPoint,
+      source: sourceText,
+      pid: process.pid,
+      since: since.toISOString(),
+      requestsPending: driver.requestsPending,
+      endpoint: formatEndpoint(endpoint),
+      ...rest,
+    };
+  }).catch((error: unknown) => {
     log.warn({ err: error }, '`nearmount status` will not show this mount');
     return undefined;
   });

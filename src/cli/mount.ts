@@ -1,10 +1,11 @@
 /** `nearmount mount`: checks, starts the gateway behind itself, and returns when the mount answers, like mount(8). */
 import { fork } from 'node:child_process';
-import { accessSync, constants, mkdirSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, openSync, realpathSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
+import { deviceOfMount } from '../fuse/mount.ts';
 import { createLogger, type LogLevel } from '../observe/log.ts';
 import { hereIdentity } from '../resolver/node-identity.ts';
 import { parseSource, type Source } from '../resolver/source.ts';
@@ -107,7 +108,7 @@ function checkPlace(mountPoint: string): void {
     throw new CliError(`mount point ${mountPoint} cannot be looked at: ${code}`, 1, error);
   }
   if (!isDirectory) throw new CliError(`mount point ${mountPoint} is not a directory`, 1);
-  if (isMountPoint(mountPoint)) {
+  if (deviceOfMount(mountPoint) !== undefined) {
     throw new CliError(`mount point ${mountPoint} is busy: something is mounted there, unmount it first`, 1);
   }
   try {
@@ -120,17 +121,6 @@ function checkPlace(mountPoint: string): void {
         : 'check its permissions';
     throw new CliError(`/dev/fuse cannot be opened (${code}): ${remedy}`, 1, error);
   }
-}
-
-function isMountPoint(path: string): boolean {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .some((line) => unescapeMountPath(line.split(' ')[4] ?? '') === path);
-}
-
-/** proc(5): space, tab, newline and backslash are octal. */
-function unescapeMountPath(path: string): string {
-  return path.replace(/\\([0-7]{3})/g, (_match, digits: string) => String.fromCharCode(parseInt(digits, 8)));
 }
 
 async function runHere(

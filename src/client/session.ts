@@ -70,7 +70,6 @@ const WITHOUT_FGDP: ReadonlySet<RpcErrorCode> = new Set<RpcErrorCode>([
 
 interface FgdpPeer {
   readonly serverName: string;
-  readonly serverId: string;
   readonly features: number;
   readonly channel: GuestChannel | undefined;
 }
@@ -173,7 +172,6 @@ async function sayHello(
   }
   return {
     serverName: Buffer.from(hello.server_name).toString(),
-    serverId,
     features: hello.features,
     channel: target.route === 'near' ? channel : undefined,
   };

@@ -331,21 +331,15 @@ export class Gateway implements Operations {
     caller: Caller,
   ): Promise<Outcome<0>> {
     const { inode: directory, stream } = open;
-    let from = cookie;
-    for (let taken = 0; ;) {
-      const page = await stream.after(from, caller, (fetched) => {
-        this.#learnPage(directory, fetched);
-      });
-      if (typeof page === 'number') return this.#knowledge.failed(directory, page);
-      for (const entry of page.entries) {
-        if (!this.#addEntry(directory, entry, page.fetchedMs, sink)) return 0;
-        from = entry.cookie;
-        taken += 1;
-      }
-      // One round trip for each call of the kernel: it asks again for what did not come.
-      if (page.eof || taken > 0) return 0;
-      if (page.entries.length === 0) return 0;
+    // One round trip for each call of the kernel: it asks again for what did not come.
+    const page = await stream.after(cookie, caller, (fetched) => {
+      this.#learnPage(directory, fetched);
+    });
+    if (typeof page === 'number') return this.#knowledge.failed(directory, page);
+    for (const entry of page.entries) {
+      if (!this.#addEntry(directory, entry, page.fetchedMs, sink)) break;
     }
+    return 0;
   }
 
   #addEntry(

@@ -1,5 +1,5 @@
 /** Open files: which data path each inode takes, reads by wire, and what is given back at the last close. */
-import { fstatSync } from 'node:fs';
+import { constants, fstatSync } from 'node:fs';
 import type { ServerLink } from '../client/link.ts';
 import { ACCESS3_EXECUTE, ACCESS3_READ } from '../nfs3/nfs.ts';
 import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
@@ -19,8 +19,6 @@ const EINVAL = 22;
 const ELOOP = 40;
 const EOPNOTSUPP = 95;
 const ESTALE = 116;
-/** open(2); the bit differs between architectures. */
-const O_DIRECT = process.arch === 'arm64' ? 0o200000 : 0o40000;
 
 export interface OpenFilesOptions {
   /** Bytes of one READ, 4 KiB to 1 MiB. */
@@ -153,7 +151,12 @@ export class OpenFiles {
     this.opens[dataPathOf(open)] += 1;
     const fileHandle = this.#nextFileHandle;
     this.#nextFileHandle += 1n;
-    this.#files.set(fileHandle, { inode, caller, direct: (flags & O_DIRECT) !== 0, reader: undefined });
+    this.#files.set(fileHandle, {
+      inode,
+      caller,
+      direct: (flags & constants.O_DIRECT) !== 0,
+      reader: undefined,
+    });
     if (open.backing === undefined) return { fileHandle, keepCache };
     return { fileHandle, backingId: open.backing.backingId, keepCache: false };
   }

@@ -19,7 +19,6 @@ export interface FixedField<T> {
   write(view: DataView, offset: number, value: T, littleEndian: boolean): void;
 }
 
-export type FixedFields = Readonly<Record<string, FixedField<unknown>>>;
 export type FixedValue<F> = { [K in keyof F]: F[K] extends FixedField<infer T> ? T : never };
 
 /** A structure of fixed size. */
