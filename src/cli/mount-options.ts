@@ -5,7 +5,7 @@ import {
   type AttributeTimes,
 } from '../gateway/attribute-times.ts';
 import { RSIZE_MAX_BYTES, RSIZE_MIN_BYTES } from '../gateway/limits.ts';
-import type { DataPath } from '../gateway/open-inode.ts';
+import { DATA_PATHS, type DataPath } from '../gateway/open-inode.ts';
 import { ROUTE_KINDS, type RouteKind } from '../resolver/schema.ts';
 import { CliError } from './errors.ts';
 
@@ -52,7 +52,7 @@ const IMPLIED = new Set([
 export const MOUNT_OPTIONS_HELP = `
 Mount options (-o NAME[=VALUE],...):
   route=near|backplane|network   only this route (default: the best that is proven)
-  datapath=passthrough|wire      the highest data path allowed (default: passthrough)
+  datapath=passthrough|mapped|wire  the highest data path allowed (default: passthrough)
   driver=kernel                  how FUSE is spoken (default: kernel)
   hard | soft                    wait for a lost server for ever, or fail (default: hard)
   timeo=N                        time for an answer, tenths of a second (default: ${DEFAULT_TIMEO_DECISECONDS})
@@ -95,13 +95,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
         route = oneOf(item, value, ROUTE_KINDS);
         break;
       case 'datapath':
-        if (value === 'mapped') {
-          throw new CliError(
-            'mount option datapath=mapped is not available in this version: use passthrough or wire',
-            2,
-          );
-        }
-        dataPath = oneOf(item, value, ['passthrough', 'wire'] as const);
+        dataPath = oneOf(item, value, DATA_PATHS);
         break;
       case 'driver':
         if (value === 'fuse-native') {

@@ -14,6 +14,7 @@ const mountStatus = z.object({
   connected: z.boolean(),
   route: z.string(),
   level: z.string(),
+  levelReason: z.string().optional(),
   endpoint: z.string(),
   server: z.string().optional(),
   why: z.string(),
@@ -23,6 +24,7 @@ const mountStatus = z.object({
   inodes: z.number(),
   requestsPending: z.number(),
   wireBytes: z.string(),
+  mappedBytes: z.string(),
   calls: counts,
   lastWireReason: z.string().optional(),
 });
@@ -54,11 +56,12 @@ function describe(mount: MountStatus): string {
     `${mount.mountPoint}  ${mount.source}  pid ${mount.pid}, since ${mount.since}`,
     `  route      ${mount.route}, level ${mount.level}, at ${mount.endpoint}${server}${state}`,
     `  why        ${mount.why}`,
+    ...(mount.levelReason === undefined ? [] : [`  level      ${mount.level}: ${mount.levelReason}`]),
     ...mount.routes.map(
       ({ route, endpoint, state: verdict, why }) => `  tried      ${route} ${endpoint}: ${verdict} (${why})`,
     ),
     `  open files ${describeCounts(mount.openFiles)}; opened so far ${describeCounts(mount.opens)}`,
-    `  bytes      ${mount.wireBytes} by wire; what passes through is read by the kernel and not counted`,
+    `  bytes      ${mount.wireBytes} by wire, ${mount.mappedBytes} mapped; what passes through is read by the kernel and not counted`,
     `  calls      ${describeCounts(mount.calls)}`,
     ...(mount.lastWireReason === undefined ? [] : [`  wire       last used because ${mount.lastWireReason}`]),
   ];

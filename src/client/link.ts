@@ -115,19 +115,12 @@ export class ServerLink {
   }
 
   /** Asks the near session for a grant; undefined where the session in use has none to give. */
-  async grant(
-    handle: Uint8Array,
-    waiter: Waiter,
-  ): Promise<{ readonly session: Session; readonly outcome: GrantOutcome } | undefined> {
+  async grant(handle: Uint8Array, waiter: Waiter): Promise<GrantOutcome | undefined> {
     if (this.isConnected && !this.#session.canGrant) return undefined;
     this.#count('GRANT');
     return this.#persist(waiter, async (session) => {
       if (!session.canGrant) return undefined;
-      const outcome = await session.grant(handle, {
-        credential: waiter.credential,
-        timeoutMs: this.#options.timeoutMs,
-      });
-      return { session, outcome };
+      return session.grant(handle, { credential: waiter.credential, timeoutMs: this.#options.timeoutMs });
     });
   }
 

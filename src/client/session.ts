@@ -1,9 +1,10 @@
 /** One proven connection to one server over one route. */
 import { randomBytes } from 'node:crypto';
-import { closeSync } from 'node:fs';
 import { GuestChannel } from '../fgdp/channel.ts';
+import { GrantedFile } from '../fgdp/granted-file.ts';
 import { FGDP_VERSION, GRANTS_UNREAD_MAX, RELEASE_GRANTS_MAX } from '../fgdp/limits.ts';
 import {
+  EXPORT_LEVEL,
   FEATURE_DESCRIPTORS,
   FGDP_PROGRAM,
   GRANT_STAT,
@@ -11,11 +12,12 @@ import {
   NONCE_BYTES,
   TOKEN_BYTES,
   type HELLOres,
+  type export_level,
   type page_handle,
 } from '../fgdp/program.ts';
 import { verifyProof } from '../fgdp/proof.ts';
 import { MOUNT_PROGRAM } from '../nfs3/mount.ts';
-import { MNT3_OK, MOUNTSTAT3, NFS3_OK, mountStatusName, type nfs3error } from '../nfs3/status.ts';
+import { MNT3_OK, MOUNTSTAT3, NFS3_OK, mountStatusName, statusName, type nfs3error } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
 import { NO_AUTH, type opaque_auth } from '../rpc/auth.ts';
 import type { CallOptions } from '../rpc/caller.ts';
@@ -48,13 +50,15 @@ export class RouteError extends Error {
   override readonly name = 'RouteError';
 }
 
+export type { GrantedFile };
+
 export type GrantOutcome =
+  /** Whoever took the file releases it. */
   | {
       readonly kind: 'granted';
-      readonly grantId: bigint;
-      /** The exported file, read-only; whoever took the grant closes it. */
-      readonly descriptor: number;
+      readonly file: GrantedFile;
       readonly handle: page_handle;
+      readonly session: Session;
       readonly attributes: fattr3;
     }
   | { readonly kind: 'wire'; readonly reason: string; readonly attributes: fattr3 }
@@ -74,6 +78,15 @@ interface FgdpPeer {
   readonly channel: GuestChannel | undefined;
 }
 
+/** What the export hands to this guest. */
+interface ExportOffer {
+  readonly level: export_level;
+  /** Why it is not a higher level, for people; empty where there is none. */
+  readonly reason: string;
+}
+
+const NO_OFFER: ExportOffer = { level: EXPORT_LEVEL.RECORDS, reason: '' };
+
 /**
  * Connects, lets the server prove itself, and asks for the export's root.
  *
@@ -87,7 +100,8 @@ export async function openSession(target: SessionTarget): Promise<Session> {
     connection = new RpcConnection(await connect(target.endpoint, ROUTE_TRY_TIMEOUT_MS));
     const peer = await sayHello(connection, target, channel);
     const rootHandle = await mountExport(connection, target);
-    return new Session(target, connection, peer, rootHandle);
+    const offer = peer?.channel === undefined ? NO_OFFER : await askLevel(connection, target, rootHandle);
+    return new Session(target, connection, { peer, offer, rootHandle });
   } catch (error) {
     channel?.close();
     connection?.close();
@@ -203,6 +217,32 @@ async function mountExport(connection: RpcConnection, target: SessionTarget): Pr
   }
 }
 
+async function askLevel(
+  connection: RpcConnection,
+  target: SessionTarget,
+  root: Uint8Array,
+): Promise<ExportOffer> {
+  const reply = await connection.call(
+    FGDP_PROGRAM,
+    'LEVEL',
+    { root: { data: root } },
+    { credential: target.credential ?? NO_AUTH, timeoutMs: ROUTE_TRY_TIMEOUT_MS },
+  );
+  if (reply.status === NFS3_OK) return { level: reply.level, reason: Buffer.from(reply.reason).toString() };
+  return {
+    level: EXPORT_LEVEL.RECORDS,
+    reason: `the server answered LEVEL with ${statusName(reply.status)}`,
+  };
+}
+
+/** What was found out while a session was opened. */
+interface Opened {
+  readonly peer?: FgdpPeer | undefined;
+  /** Default: bytes only. */
+  readonly offer?: ExportOffer;
+  readonly rootHandle: Uint8Array;
+}
+
 export class Session {
   readonly route: RouteKind;
   readonly endpoint: Endpoint;
@@ -210,6 +250,9 @@ export class Session {
   readonly rootHandle: Uint8Array;
   /** The server's own name, where it speaks FGDP. */
   readonly serverName: string | undefined;
+  /** Why a near session is not at a higher level, for people; empty where there is none. */
+  readonly levelReason: string;
+  readonly #offer: ExportOffer;
   readonly #connection: RpcConnection;
   readonly #peer: FgdpPeer | undefined;
   readonly #released: bigint[] = [];
@@ -219,8 +262,7 @@ export class Session {
   constructor(
     target: SessionTarget,
     connection: RpcConnection,
-    peer: FgdpPeer | undefined,
-    rootHandle: Uint8Array,
+    { peer, offer = NO_OFFER, rootHandle }: Opened,
   ) {
     this.route = target.route;
     this.endpoint = target.endpoint;
@@ -228,6 +270,8 @@ export class Session {
     this.serverName = peer?.serverName;
     this.#connection = connection;
     this.#peer = peer;
+    this.#offer = offer;
+    this.levelReason = offer.reason;
     connection.onClose(() => peer?.channel?.close());
   }
 
@@ -242,7 +286,8 @@ export class Session {
   }
 
   get canGrant(): boolean {
-    return this.#peer?.channel !== undefined && (this.#peer.features & FEATURE_DESCRIPTORS) !== 0;
+    const has = ((this.#peer?.features ?? 0) & FEATURE_DESCRIPTORS) !== 0;
+    return has && this.#offer.level === EXPORT_LEVEL.DESCRIPTORS;
   }
 
   get closed(): RpcError | undefined {
@@ -289,7 +334,8 @@ export class Session {
       const grantId = reply.body.grant_id;
       const descriptor = this.#peer?.channel?.take(grantId);
       if (descriptor !== undefined) {
-        return { kind: 'granted', grantId, descriptor, handle: reply.body.handle, attributes };
+        const file = new GrantedFile(grantId, descriptor, () => this.#giveBack(grantId));
+        return { kind: 'granted', file, handle: reply.body.handle, session: this, attributes };
       }
       this.#giveBack(grantId);
       return { kind: 'wire', reason: 'the granted descriptor did not arrive on the channel', attributes };
@@ -299,12 +345,7 @@ export class Session {
     }
   }
 
-  /** Closes a granted descriptor and tells the server, together with others of the same turn. */
-  release(grantId: bigint, descriptor: number): void {
-    closeSync(descriptor);
-    this.#giveBack(grantId);
-  }
-
+  /** Tells the server that a grant is over, together with others of the same turn. */
   #giveBack(grantId: bigint): void {
     if (this.closed !== undefined) return;
     this.#released.push(grantId);

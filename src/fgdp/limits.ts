@@ -4,6 +4,8 @@ export const FGDP_VERSION = 1;
 export const GRANTS_UNREAD_MAX = 64;
 /** Descriptors granted to one session at a time. */
 export const GRANTS_PER_SESSION_MAX = 65_536;
+/** Largest single read of a granted file, in bytes: what FUSE asks for at most. */
+export const MAPPED_READ_BYTES_MAX = 1024 * 1024;
 /** Grants released by one RELEASE call. */
 export const RELEASE_GRANTS_MAX = 1_024;
 /** Channels accepted whose HELLO has not come yet; the oldest is closed when one more arrives. */

@@ -108,6 +108,31 @@ export const GRANTres = union(
 );
 export type GRANTres = Infer<typeof GRANTres>;
 
+/** What an export hands to near guests. */
+export const EXPORT_LEVEL = {
+  /** Bytes only: NFS records, over the Unix socket like over any other. */
+  RECORDS: 0,
+  /** The files themselves, by GRANT. */
+  DESCRIPTORS: 1,
+} as const;
+export const export_level = enumeration('export_level', EXPORT_LEVEL);
+export type export_level = Infer<typeof export_level>;
+
+/** Asked once a session, with the export's root, so that a guest knows what to ask for. */
+export const LEVELargs = struct('LEVELargs', { root: nfs_fh3 });
+export type LEVELargs = Infer<typeof LEVELargs>;
+export const LEVELres = union(
+  'LEVELres',
+  'status',
+  nfsstat3,
+  {
+    /** `reason` says, for people, why it is not a higher level; empty where there is none. */
+    [NFS3_OK]: struct('resok', { level: export_level, reason: opaque('reason', 255) }),
+  },
+  nothing,
+);
+export type LEVELres = Infer<typeof LEVELres>;
+
 export const RELEASEargs = struct('RELEASEargs', { grants: array(u64, RELEASE_GRANTS_MAX, 8) });
 export type RELEASEargs = Infer<typeof RELEASEargs>;
 
@@ -116,6 +141,7 @@ export const FGDP_PROCEDURES = {
   HELLO: procedure(1, HELLOargs, HELLOres),
   GRANT: procedure(2, GRANTargs, GRANTres),
   RELEASE: procedure(3, RELEASEargs, nothing),
+  LEVEL: procedure(4, LEVELargs, LEVELres),
 } as const;
 
 export const FGDP_PROGRAM: Program<typeof FGDP_PROCEDURES> = {

@@ -1,5 +1,4 @@
 /** The file system behind the mount: FUSE operations in terms of NFS calls, grants and caches. */
-import { fstatSync } from 'node:fs';
 import { errnoOfRpcError } from '../client/errno.ts';
 import type { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
@@ -84,6 +83,8 @@ export interface GatewayStatus {
   readonly connected: boolean;
   readonly route: Session['route'];
   readonly level: Session['level'];
+  /** Why a near session is not at a higher level. */
+  readonly levelReason: string | undefined;
   readonly endpoint: Session['endpoint'];
   readonly server: string | undefined;
   readonly why: string;
@@ -94,6 +95,8 @@ export interface GatewayStatus {
   readonly opens: Readonly<Record<DataPath, number>>;
   /** Bytes handed to the kernel by READ messages. What passes through is never seen by the gateway. */
   readonly wireBytes: bigint;
+  /** Bytes the gateway read from granted files. */
+  readonly mappedBytes: bigint;
   readonly calls: Readonly<Record<string, number>>;
   /** Why the last file that had to use the wire did. */
   readonly lastWireReason: string | undefined;
@@ -162,6 +165,7 @@ export class Gateway implements Operations {
       connected: this.#link.isConnected,
       route: session.route,
       level: session.level,
+      levelReason: session.levelReason === '' ? undefined : session.levelReason,
       endpoint: session.endpoint,
       server: session.serverName,
       why: this.#routes.why,
@@ -170,6 +174,7 @@ export class Gateway implements Operations {
       inodes: this.#inodes.size,
       opens: { ...this.#files.opens },
       wireBytes: this.#files.wireBytes,
+      mappedBytes: this.#files.mappedBytes,
       calls: Object.fromEntries(this.#link.callCounts),
       lastWireReason: this.#files.lastWireReason,
     };
@@ -230,12 +235,9 @@ export class Gateway implements Operations {
   getattr(nodeId: NodeId, context: CallContext): Answer<AttributesReply> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
-    const backing = inode.open?.backing;
-    if (backing !== undefined) {
-      inode.update(
-        attributesOfStat(fstatSync(backing.descriptor, { bigint: true })),
-        this.#options.attributeTimes,
-      );
+    const held = inode.open?.held;
+    if (held !== undefined) {
+      inode.update(attributesOfStat(held.file.status()), this.#options.attributeTimes);
       // Asking again costs no call, so the kernel need not keep them long.
       return inode.reply(this.#options.attributeTimes.acregminMs);
     }
@@ -289,7 +291,10 @@ export class Gateway implements Operations {
     sizeBytes: number,
     _context: CallContext,
   ): Answer<readonly Uint8Array[]> {
-    return this.#guard(() => this.#files.read(fileHandle, offset, sizeBytes));
+    return (
+      this.#files.readHeld(fileHandle, offset, sizeBytes) ??
+      this.#guard(() => this.#files.read(fileHandle, offset, sizeBytes))
+    );
   }
 
   release(fileHandle: bigint): void {

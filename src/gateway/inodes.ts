@@ -21,6 +21,8 @@ export class Inode {
   cachedVersion: number | undefined;
   /** What each caller may do, by credential, as ACCESS answered it; cleared when attributes change. */
   readonly accessOf = new Map<string, number>();
+  /** Who was granted the file itself, by credential; cleared together with accessOf. */
+  readonly readers = new Set<string>();
   #validMs: number | undefined;
   #expiresMs = 0;
   #updatedMs = 0;
@@ -44,7 +46,7 @@ export class Inode {
     const changed = !sameVersion(this.attributes, attributes);
     if (changed) {
       this.version += 1;
-      this.accessOf.clear();
+      this.#forgetRights();
     }
     // Several replies within one period are one look, not a reason to double it again and again.
     if (changed || this.#validMs === undefined || asOfMs >= this.#expiresMs) {
@@ -63,7 +65,12 @@ export class Inode {
   /** The next GETATTR must ask the server. */
   expire(): void {
     this.#expiresMs = 0;
+    this.#forgetRights();
+  }
+
+  #forgetRights(): void {
     this.accessOf.clear();
+    this.readers.clear();
   }
 
   /** Attributes that are older than this moment are believed no longer than they would have been. */
@@ -98,6 +105,7 @@ export class InodeTable {
   readonly #byNodeId = new Map<NodeId, Inode>();
   readonly #byHandle = new Map<string, Inode>();
   #nextNodeId: NodeId = ROOT_NODE_ID + 1n;
+  #onDropped: ((inode: Inode) => void) | undefined;
 
   constructor(rootHandle: Uint8Array, rootAttributes: Attributes, times: AttributeTimes) {
     this.#times = times;
@@ -105,6 +113,11 @@ export class InodeTable {
     root.lookups = 1n;
     this.#byNodeId.set(ROOT_NODE_ID, root);
     this.#byHandle.set(keyOf(rootHandle), root);
+  }
+
+  /** @param listener is told of each inode that is gone */
+  onDropped(listener: (inode: Inode) => void): void {
+    this.#onDropped = listener;
   }
 
   get size(): number {
@@ -162,5 +175,6 @@ export class InodeTable {
     if (inode.lookups > 0n || inode.open !== undefined || inode.nodeId === ROOT_NODE_ID) return;
     this.#byNodeId.delete(inode.nodeId);
     if (this.#byHandle.get(keyOf(inode.handle)) === inode) this.#byHandle.delete(keyOf(inode.handle));
+    this.#onDropped?.(inode);
   }
 }

@@ -4,6 +4,10 @@ export const NAME_CACHE_ENTRIES_MAX = 65_536;
 export const CALLER_CACHE_ENTRIES_MAX = 4_096;
 /** How long a caller's supplementary groups are believed, in milliseconds: a pid can be given to another process. */
 export const CALLER_CACHE_MS = 1_000;
+/** Granted files kept after their last close, so that opening them again needs no call; the oldest go first. */
+export const GRANTS_KEPT_MAX = 1_024;
+/** How long such a file is kept, in milliseconds. While it is, a deleted file's blocks stay allocated. */
+export const GRANT_KEPT_MS = 5_000;
 /** Bytes of one open file asked for ahead of its reader on the wire path. */
 export const READ_AHEAD_BYTES = 8 * 1024 * 1024;
 /** Sequential reads in a row after which reading ahead begins. */

@@ -1,14 +1,15 @@
 /** Open files: which data path each inode takes, reads by wire, and what is given back at the last close. */
-import { constants, fstatSync } from 'node:fs';
+import { constants } from 'node:fs';
 import type { ServerLink } from '../client/link.ts';
 import { ACCESS3_EXECUTE, ACCESS3_READ } from '../nfs3/nfs.ts';
 import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
 import { attributesOfStat } from './attributes.ts';
 import type { Caller } from './callers.ts';
 import type { Inode, InodeTable } from './inodes.ts';
+import { KeptFiles } from './kept-files.ts';
 import type { Knowledge, Rights } from './knowledge.ts';
-import { dataPathOf, type Backing, type DataPath } from './open-inode.ts';
-import type { Errno, Opened, Outcome } from './operations.ts';
+import { countsByDataPath, dataPathOf, type DataPath, type HeldFile } from './open-inode.ts';
+import type { Answer, Errno, Opened, Outcome } from './operations.ts';
 import { WireReader, type WireRead } from './wire-reader.ts';
 
 const EPERM = 1;
@@ -48,9 +49,11 @@ export class StatusError extends Error {
 
 export class OpenFiles {
   /** Opens since the mount, by data path. */
-  readonly opens: Record<DataPath, number> = { passthrough: 0, wire: 0 };
-  /** Bytes handed on by `read`. What passes through is never seen by the gateway. */
+  readonly opens = countsByDataPath();
+  /** Bytes read by READ messages. What passes through is never seen by the gateway. */
   wireBytes = 0n;
+  /** Bytes read from granted files. */
+  mappedBytes = 0n;
   /** Why the last file that had to use the wire did. */
   lastWireReason: string | undefined;
   readonly #link: ServerLink;
@@ -58,8 +61,9 @@ export class OpenFiles {
   readonly #knowledge: Knowledge;
   readonly #options: OpenFilesOptions;
   readonly #files = new Map<bigint, OpenFile>();
+  readonly #kept: KeptFiles;
   #nextFileHandle = 1n;
-  /** Set once the kernel has refused passthrough for a reason that holds for every file. */
+  /** Why no file can be passed through: the option, or what the kernel refused for every file. */
   #noPassthrough: string | undefined;
 
   constructor(link: ServerLink, inodes: InodeTable, knowledge: Knowledge, options: OpenFilesOptions) {
@@ -67,11 +71,18 @@ export class OpenFiles {
     this.#inodes = inodes;
     this.#knowledge = knowledge;
     this.#options = options;
+    this.#noPassthrough = options.dataPath === 'passthrough' ? undefined : 'the mount has datapath=mapped';
+    this.#kept = new KeptFiles((held) => {
+      this.#giveBack(held);
+    });
+    inodes.onDropped((inode) => {
+      this.#kept.drop(inode);
+    });
   }
 
   /** Files open now, by data path. */
   count(): Record<DataPath, number> {
-    const files: Record<DataPath, number> = { passthrough: 0, wire: 0 };
+    const files = countsByDataPath();
     for (const { inode } of this.#files.values()) {
       if (inode.open !== undefined) files[dataPathOf(inode.open)] += 1;
     }
@@ -84,40 +95,53 @@ export class OpenFiles {
   }
 
   async #open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
-    if (inode.open?.backing !== undefined) {
-      const stat = fstatSync(inode.open.backing.descriptor, { bigint: true });
-      // The name the kernel remembers may be another file's by now: ESTALE makes it look again.
-      if (stat.nlink === 0n) return ESTALE;
-      this.#knowledge.refresh(inode, attributesOfStat(stat));
-      const rights = await this.#knowledge.rights(inode, caller, false);
-      return mayRead(rights) ?? this.#add(inode, flags, caller);
+    if (inode.open === undefined) {
+      const kept = this.#kept.take(inode);
+      if (kept !== undefined) inode.open = { files: 0, held: kept, why: kept.why };
     }
-    let why = this.#noPassthrough ?? 'the mount has datapath=wire';
-    if (inode.open !== undefined) {
-      why = inode.open.why;
-    } else if (this.#options.dataPath === 'passthrough' && this.#noPassthrough === undefined) {
-      const granted = await this.#obtainBacking(inode, caller);
+    if (inode.open?.held !== undefined) return this.#openHeld(inode, inode.open.held, flags, caller);
+
+    let why = inode.open?.why;
+    if (why === undefined && this.#options.dataPath !== 'wire') {
+      const granted = await this.#obtainFile(inode, caller);
       if (typeof granted === 'number') return granted;
       if (typeof granted !== 'string') {
-        inode.open = { files: 0, backing: granted, why: 'the kernel reads the server’s own pages' };
+        inode.open = { files: 0, held: granted, why: granted.why };
         return this.#add(inode, flags, caller);
       }
       why = granted;
     }
     const refused = mayRead(await this.#knowledge.rights(inode, caller, true));
     if (refused !== undefined) return refused;
+    why ??= 'the mount has datapath=wire';
     this.lastWireReason = why;
-    inode.open ??= { files: 0, backing: undefined, why };
-    const keepCache = inode.cachedVersion === inode.version;
-    inode.cachedVersion = inode.version;
-    return this.#add(inode, flags, caller, keepCache);
+    inode.open ??= { files: 0, held: undefined, why };
+    return this.#add(inode, flags, caller);
   }
 
-  /** A grant turned into a backing of the kernel; a string says why the wire serves instead. */
-  async #obtainBacking(inode: Inode, caller: Caller): Promise<Outcome<Backing> | string> {
-    const granted = await this.#link.grant(inode.handle, caller);
-    if (granted === undefined) return `the ${this.#link.session.route} route has no grants`;
-    const { session, outcome } = granted;
+  /** Opens what is in our hands already: the file itself says whether what we know still holds. */
+  async #openHeld(inode: Inode, held: HeldFile, flags: number, caller: Caller): Promise<Outcome<Opened>> {
+    const stat = held.file.status();
+    this.#knowledge.refresh(inode, attributesOfStat(stat));
+    try {
+      // The name the kernel remembers may be another file's by now: ESTALE makes it look again.
+      if (stat.nlink === 0n) return ESTALE;
+      const refused = inode.readers.has(caller.key)
+        ? undefined
+        : mayRead(await this.#knowledge.rights(inode, caller, false));
+      return refused ?? this.#add(inode, flags, caller);
+    } finally {
+      if (inode.open?.files === 0) this.#closeInode(inode);
+    }
+  }
+
+  /** The file itself, by a grant; a string says why the wire serves instead. */
+  async #obtainFile(inode: Inode, caller: Caller): Promise<Outcome<HeldFile> | string> {
+    const outcome = await this.#link.grant(inode.handle, caller);
+    if (outcome === undefined) {
+      const { route, levelReason } = this.#link.session;
+      return levelReason === '' ? `the ${route} route has no grants` : levelReason;
+    }
     if (outcome.kind === 'failed') {
       // The server cannot grant just now; READs wait for it.
       if (outcome.status === NFSSTAT3.NFS3ERR_JUKEBOX) return 'the server has no descriptor to spare';
@@ -125,11 +149,14 @@ export class OpenFiles {
     }
     this.#knowledge.learn(inode, outcome.attributes);
     if (outcome.kind === 'wire') return outcome.reason;
-    const { descriptor, grantId } = outcome;
-    const backing = this.#knowledge.kernel?.openBacking(descriptor) ?? EOPNOTSUPP;
-    if (typeof backing === 'object') return { backingId: backing.backingId, descriptor, grantId, session };
-    session.release(grantId, descriptor);
-    return this.#explainNoBacking(backing);
+    inode.readers.add(caller.key);
+    const { file, session } = outcome;
+    const refusal = this.#noPassthrough;
+    if (refusal !== undefined) return { file, session, backingId: undefined, why: refusal };
+    const backing = this.#knowledge.kernel?.openBacking(file.descriptor) ?? EOPNOTSUPP;
+    if (typeof backing === 'object')
+      return { file, session, backingId: backing.backingId, why: 'the kernel reads the server’s own pages' };
+    return { file, session, backingId: undefined, why: this.#explainNoBacking(backing) };
   }
 
   #explainNoBacking(errno: Errno): string {
@@ -144,7 +171,7 @@ export class OpenFiles {
     return this.#noPassthrough ?? `the kernel refused passthrough (errno ${errno})`;
   }
 
-  #add(inode: Inode, flags: number, caller: Caller, keepCache = false): Outcome<Opened> {
+  #add(inode: Inode, flags: number, caller: Caller): Outcome<Opened> {
     const { open } = inode;
     if (open === undefined) return EIO;
     open.files += 1;
@@ -157,8 +184,30 @@ export class OpenFiles {
       direct: (flags & constants.O_DIRECT) !== 0,
       reader: undefined,
     });
-    if (open.backing === undefined) return { fileHandle, keepCache };
-    return { fileHandle, backingId: open.backing.backingId, keepCache: false };
+    const backingId = open.held?.backingId;
+    if (backingId !== undefined) return { fileHandle, backingId, keepCache: false };
+    const keepCache = inode.cachedVersion === inode.version;
+    inode.cachedVersion = inode.version;
+    return { fileHandle, keepCache };
+  }
+
+  /**
+   * Reads a file that was granted; undefined where the wire serves. Bytes that come at once are good until the next
+   * call only.
+   */
+  readHeld(fileHandle: bigint, offset: bigint, sizeBytes: number): Answer<readonly Uint8Array[]> | undefined {
+    const held = this.#files.get(fileHandle)?.inode.open?.held;
+    if (held === undefined) return undefined;
+    const taken = (bytes: Uint8Array): readonly Uint8Array[] => {
+      this.mappedBytes += BigInt(bytes.length);
+      return [bytes];
+    };
+    try {
+      const read = held.file.read(offset, sizeBytes);
+      return read instanceof Promise ? read.then(taken, errnoOfSystemError) : taken(read);
+    } catch (error) {
+      return errnoOfSystemError(error);
+    }
   }
 
   /** Reads by wire. Rejects with StatusError or RpcError. */
@@ -196,35 +245,49 @@ export class OpenFiles {
       const { open } = inode;
       if (open !== undefined) {
         open.files -= 1;
-        if (open.files === 0) {
-          inode.open = undefined;
-          this.#giveBack(open.backing);
-          this.#inodes.drop(inode);
-        }
+        if (open.files === 0) this.#closeInode(inode);
       }
       return Promise.resolve();
     });
   }
 
-  #giveBack(backing: Backing | undefined): void {
-    if (backing === undefined) return;
+  /** The last file of an inode is closed. What was granted is kept for the next open, as long as the inode is known. */
+  #closeInode(inode: Inode): void {
+    const held = inode.open?.held;
+    inode.open = undefined;
+    if (held !== undefined) {
+      if (inode.attributes.nlink > 0 && held.session.closed === undefined) this.#kept.keep(inode, held);
+      else this.#giveBack(held);
+    }
+    this.#inodes.drop(inode);
+  }
+
+  #giveBack({ file, backingId }: HeldFile): void {
     try {
-      this.#knowledge.kernel?.closeBacking(backing.backingId);
+      if (backingId !== undefined) this.#knowledge.kernel?.closeBacking(backingId);
     } catch (error) {
       this.#options.onWarning('a backing could not be closed', error);
     }
-    backing.session.release(backing.grantId, backing.descriptor);
+    file.release();
   }
 
   /** Lets go of everything at the end of the mount: the kernel drops its backings with the connection. */
   close(): void {
+    this.#kept.close();
     for (const { inode } of this.#files.values()) {
-      const backing = inode.open?.backing;
+      const held = inode.open?.held;
       inode.open = undefined;
-      if (backing !== undefined) backing.session.release(backing.grantId, backing.descriptor);
+      held?.file.release();
     }
     this.#files.clear();
   }
+}
+
+/** The errno of a failed pread(2); anything else is a fault of ours and passes on. */
+function errnoOfSystemError(error: unknown): Errno {
+  const { errno } = error as NodeJS.ErrnoException;
+  if (typeof errno !== 'number') throw error;
+  return Math.abs(errno);
 }
 
 /** Execute permission lets a client read, so that it can run programs: RFC 1813 section 4.4. */

@@ -1,29 +1,40 @@
-import type { Session } from '../client/session.ts';
+import type { GrantedFile, Session } from '../client/session.ts';
 
 /**
- * `passthrough`: the kernel reads the server's own pages through a granted descriptor. `wire`: READ messages.
+ * How the bytes of an open file move. `passthrough`: the kernel reads the server's own pages through a granted
+ * descriptor. `mapped`: the gateway copies them once, by pread(2) on that descriptor. `wire`: READ messages.
  * The kernel wants one kind for all opens of an inode, so it is fixed while any file is open.
  */
-export type DataPath = 'passthrough' | 'wire';
+export type DataPath = 'passthrough' | 'mapped' | 'wire';
 
-/** What a passthrough inode holds until its last close. */
-export interface Backing {
-  readonly backingId: number;
-  /** The exported file, read-only. */
-  readonly descriptor: number;
-  readonly grantId: bigint;
+/** Highest first. */
+export const DATA_PATHS: readonly DataPath[] = ['passthrough', 'mapped', 'wire'];
+
+/** A granted file, held while its inode is open, and kept a little longer. */
+export interface HeldFile {
+  readonly file: GrantedFile;
+  /** Set where the kernel has it as the pages of the inode. */
+  readonly backingId: number | undefined;
   /** Whose grant it is; the descriptor outlives it. */
   readonly session: Session;
+  /** Why this data path, for people. */
+  readonly why: string;
 }
 
 /** How an inode is open, shared by all its open files. */
 export interface OpenInode {
   files: number;
-  readonly backing: Backing | undefined;
+  readonly held: HeldFile | undefined;
   /** Why this data path, for people. */
   readonly why: string;
 }
 
-export function dataPathOf(open: OpenInode): DataPath {
-  return open.backing === undefined ? 'wire' : 'passthrough';
+export function dataPathOf({ held }: OpenInode): DataPath {
+  if (held === undefined) return 'wire';
+  return held.backingId === undefined ? 'mapped' : 'passthrough';
+}
+
+/** A counter for each data path, all zero. */
+export function countsByDataPath(): Record<DataPath, number> {
+  return { passthrough: 0, mapped: 0, wire: 0 };
 }

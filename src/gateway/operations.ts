@@ -113,7 +113,10 @@ export interface Operations {
   readlink(nodeId: NodeId, context: CallContext): Answer<{ readonly target: Uint8Array }>;
   /** @param flags of open(2) */
   open(nodeId: NodeId, flags: number, context: CallContext): Answer<Opened>;
-  /** @returns the bytes as they came, in pieces; fewer than asked only at the end of the file */
+  /**
+   * @returns the bytes as they came, in pieces; fewer than asked only at the end of the file. What comes at once, not
+   * by a promise, is good until the next operation only
+   */
   read(
     fileHandle: bigint,
     offset: bigint,

@@ -1,7 +1,8 @@
-/** The FGDP program: HELLO proves who and where the server is, GRANT hands out the exported files themselves. */
-import type { ChannelListener } from '../fgdp/channel.ts';
+/** The FGDP program: HELLO proves who and where the server is, LEVEL and GRANT say and hand out what may be shared. */
+import type { ChannelListener, ServerChannel } from '../fgdp/channel.ts';
 import { FGDP_VERSION, GRANTS_PER_SESSION_MAX } from '../fgdp/limits.ts';
 import {
+  EXPORT_LEVEL,
   FEATURE_DESCRIPTORS,
   GRANT_STAT,
   HELLO_STAT,
@@ -11,14 +12,15 @@ import {
   type GRANTres,
   type HELLOargs,
   type HELLOres,
+  type LEVELres,
 } from '../fgdp/program.ts';
 import { signProof } from '../fgdp/proof.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import type { Handlers } from '../rpc/program.ts';
 import { openGrant } from '../store/operations.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, StoreNode } from '../store/store.ts';
 import { attributesOf, fattr3Of, postOpAttributes } from './attributes.ts';
-import type { ServerContext } from './client-session.ts';
+import type { ClientSession, ServerContext } from './client-session.ts';
 import { onFile, type Target } from './nfs-procedures.ts';
 import type { ServerKey } from './server-key.ts';
 
@@ -35,6 +37,21 @@ export interface FgdpService {
 const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
 const WHOLE_FILE_OFFSET = 0n;
+
+function encodeReason(reason: string): Uint8Array {
+  return Buffer.from(reason).subarray(0, REASON_BYTES_MAX);
+}
+
+/** Where files of an export are handed to a client, or why none can be, for people. */
+function grantChannel(node: StoreNode, session: ClientSession): ServerChannel | string {
+  const { options, isolation } = node.export;
+  if (options.grants === 'none') return `export ${options.name} has grants=none`;
+  if (session.channel === undefined) return 'this connection has no descriptor channel';
+  if (isolation !== 'private-mount') {
+    return 'the server lacks CAP_SYS_ADMIN, without which a descriptor could be reopened for writing';
+  }
+  return session.channel;
+}
 
 /** The FGDP procedures of one server. */
 export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCEDURES, ServerContext> {
@@ -77,16 +94,10 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     const useWire = (reason: string): GRANTres => ({
       status: NFS3_OK,
       file_attributes: attributesOf(node),
-      body: { grant: GRANT_STAT.USE_WIRE, reason: Buffer.from(reason).subarray(0, REASON_BYTES_MAX) },
+      body: { grant: GRANT_STAT.USE_WIRE, reason: encodeReason(reason) },
     });
-    const { options, isolation } = node.export;
-    if (session.channel === undefined) return useWire('this connection has no descriptor channel');
-    if (options.grants === 'none') return useWire(`export ${options.name} has grants=none`);
-    if (isolation !== 'private-mount') {
-      return useWire(
-        'the server lacks CAP_SYS_ADMIN, without which a descriptor could be reopened for writing',
-      );
-    }
+    const channel = grantChannel(node, session);
+    if (typeof channel === 'string') return useWire(channel);
     if (session.grants.size >= GRANTS_PER_SESSION_MAX) {
       return useWire(`this guest holds ${GRANTS_PER_SESSION_MAX} grants already`);
     }
@@ -95,7 +106,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     try {
       const { fd, status } = file;
       const grantId = nextGrantId;
-      if (!session.channel.grant(grantId, fd)) return useWire('the descriptor channel is full or broken');
+      if (!channel.grant(grantId, fd)) return useWire('the descriptor channel is full or broken');
       nextGrantId += 1n;
       session.grants.add(grantId);
       return {
@@ -128,6 +139,19 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
         context,
         (found) => grant(found, context),
         (status, node) => ({ status, file_attributes: postOpAttributes(node) }),
+      ),
+    LEVEL: (args, context): LEVELres =>
+      onFile<LEVELres>(
+        service.store,
+        args.root,
+        context,
+        ({ node }) => {
+          const channel = grantChannel(node, context.session);
+          return typeof channel === 'string'
+            ? { status: NFS3_OK, level: EXPORT_LEVEL.RECORDS, reason: encodeReason(channel) }
+            : { status: NFS3_OK, level: EXPORT_LEVEL.DESCRIPTORS, reason: encodeReason('') };
+        },
+        (status) => ({ status }),
       ),
     RELEASE: (args, { session }) => {
       for (const grantId of args.grants) session.grants.delete(grantId);

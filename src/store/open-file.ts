@@ -1,4 +1,3 @@
-import fs from 'node:fs';
 import {
   O_NOCTTY,
   O_NONBLOCK,
@@ -10,8 +9,9 @@ import {
   AT_FDCWD,
 } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
-import { faccess, openat, preadNowait, statFd, type FileStatus } from '../system/files.ts';
+import { faccess, openat, statFd, type FileStatus } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
+import { readFully } from '../system/read-file.ts';
 import { closeAfterTurn, DescriptorCache, type Retirable } from './descriptor-cache.ts';
 import { OPEN_FILE_IDLE_MS, OPEN_FILES_MAX, READ_BYTES_MAX } from './limits.ts';
 import { returnReadBuffer, takeReadBuffer } from './read-buffers.ts';
@@ -100,10 +100,13 @@ export async function readSource(source: PageSource): Promise<ReadBytes> {
     if (left <= 0n) return { bytes: Buffer.alloc(0), eof: true, release: () => undefined };
     const wanted = left < BigInt(source.length) ? Number(left) : source.length;
     const buffer = takeReadBuffer(wanted);
-    const length = await fillBuffer(file.fd, buffer, offset).catch((error: unknown) => {
+    let length: number;
+    try {
+      length = await readFully(file.fd, buffer, offset);
+    } catch (error) {
       returnReadBuffer(buffer);
       throw error;
-    });
+    }
     return {
       bytes: buffer.subarray(0, length),
       // Short: somebody cut the file meanwhile.
@@ -113,27 +116,6 @@ export async function readSource(source: PageSource): Promise<ReadBytes> {
   } finally {
     source.release();
   }
-}
-
-async function fillBuffer(fd: number, buffer: Buffer, offset: bigint): Promise<number> {
-  let filled = 0;
-  while (filled < buffer.length) {
-    const rest = filled === 0 ? buffer : buffer.subarray(filled);
-    const at = offset + BigInt(filled);
-    const length = preadNowait(fd, rest, at) ?? (await readAsync(fd, rest, at));
-    if (length === 0) break;
-    filled += length;
-  }
-  return filled;
-}
-
-function readAsync(fd: number, buffer: Buffer, offset: bigint): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.read(fd, buffer, 0, buffer.length, offset, (error, length) => {
-      if (error) reject(error);
-      else resolve(length);
-    });
-  });
 }
 
 /** What is opened: an O_PATH descriptor, and the name under which its file is known. */

@@ -47,7 +47,7 @@ export function scriptedSession(script: Script, route: RouteKind = 'network'): S
   });
   const endpoint = { kind: 'tcp', host: 'scripted', port: 1 } as const;
   const target = { route, endpoint, exportPath: '/scripted', bootId: 'none' };
-  const session = new Session(target, new RpcConnection(near), undefined, Buffer.from('root'));
+  const session = new Session(target, new RpcConnection(near), { rootHandle: Buffer.from('root') });
   return { session, calls, die: () => server.close() };
 }
 

@@ -215,7 +215,8 @@ t.test('a grant is the file, for reading only', { skip: notPrivileged }, async (
   const file = await client.find(session.rootHandle, 'file');
   const outcome = await session.grant(file, { credential: as(1000) });
   if (outcome.kind !== 'granted') throw new Error(JSON.stringify(outcome));
-  const { descriptor, handle, attributes, grantId } = outcome;
+  const { file: granted, handle, attributes } = outcome;
+  const { descriptor, grantId } = granted;
   t.ok(readFileSync(descriptor).equals(CONTENTS));
   t.equal(attributes.size, BigInt(CONTENTS.length));
   t.match(handle, { offset: 0n, length: BigInt(CONTENTS.length), shared_file: grantId });
@@ -250,7 +251,7 @@ t.test('a grant is the file, for reading only', { skip: notPrivileged }, async (
   t.equal(seen.toString(), 'changed');
   unlinkSync(join(serving.tree, 'file'));
   t.equal(readSync(descriptor, seen, 0, 7, 5_000), 7, 'a deleted file stays readable');
-  session.release(grantId, descriptor);
+  granted.release();
   t.same(await session.grant(file, { credential: as(1000) }), { kind: 'failed', status: 70 }, 'STALE');
 });
 
@@ -270,6 +271,8 @@ t.test('who may not read a file is granted none', { skip: notPrivileged }, async
 t.test('grants=none leaves the wire', { skip: notPrivileged }, async (t) => {
   const serving = await prepare(t, ',grants=none');
   const session = await near(t, serving);
+  t.match(session, { level: 'records', levelReason: /grants=none/, canGrant: false });
+  t.match(await near(t, await prepare(t)), { level: 'grants', levelReason: '', canGrant: true });
   const client = await TestClient.connect(t, serving.socket);
   const file = await client.find(session.rootHandle, 'file');
   const outcome = await session.grant(file, { credential: as(1000) });
@@ -288,7 +291,7 @@ t.test('many grants at once all arrive', { skip: notPrivileged }, async (t) => {
   );
   const granted = outcomes.filter((outcome) => outcome.kind === 'granted');
   t.equal(granted.length, outcomes.length);
-  for (const { grantId, descriptor } of granted) session.release(grantId, descriptor);
+  for (const outcome of granted) outcome.file.release();
   t.ok(openDescriptors() <= before + 1, 'all are closed');
 });
 

@@ -21,11 +21,12 @@ import {
   type MKNOD3args,
 } from '../../src/nfs3/nfs.ts';
 import type { MOUNT_PROCEDURES } from '../../src/nfs3/mount.ts';
-import { MOUNTSTAT3, NFSSTAT3, type mountstat3, type nfs3error } from '../../src/nfs3/status.ts';
+import { MOUNTSTAT3, NFS3_OK, NFSSTAT3, type mountstat3, type nfs3error } from '../../src/nfs3/status.ts';
 import { FTYPE3, TIME_HOW } from '../../src/nfs3/types.ts';
 import type * as nfs from '../../src/nfs3/types.ts';
 import type { Infer } from '../../src/xdr/codec.ts';
 import {
+  EXPORT_LEVEL,
   GRANT_STAT,
   HELLO_STAT,
   NONCE_BYTES,
@@ -345,6 +346,13 @@ const grant: Arbitrary<Grant> = fc.oneof(
 );
 
 export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
+  LEVEL: {
+    args: record({ root: nfs_fh3 }),
+    result: fc.oneof(
+      record({ status: fc.constant(NFS3_OK), level: oneOf(EXPORT_LEVEL), reason: bytes(255) }),
+      record({ status: failed }),
+    ),
+  },
   NULL: { args: nothing, result: nothing },
   HELLO: {
     args: record({
