@@ -1,44 +1,32 @@
 /** `nearmount serve`: a data-access server in the foreground. */
 import { existsSync, statSync } from 'node:fs';
-import { hostname, networkInterfaces } from 'node:os';
-import { dirname, resolve } from 'node:path';
-import { Command, Option } from 'commander';
-import { channelPath } from '../fgdp/channel.ts';
+import { networkInterfaces } from 'node:os';
+import { dirname } from 'node:path';
+import { Command } from 'commander';
 import { createLogger, type Logger, type LogLevel } from '../observe/log.ts';
 import { hereIdentity } from '../resolver/node-identity.ts';
 import { ColocationTable } from '../resolver/table.ts';
 import { DataAccessServer } from '../server/data-access-server.ts';
-import { ExportOptionError, parseExportOption, type ExportOptions } from '../store/export-options.ts';
+import { ExportOptionError } from '../store/export-options.ts';
 import { canSwitchIdentity } from '../store/identity.ts';
 import { errnoOf } from '../store/store-error.ts';
 import { bootId } from '../system/process.ts';
-import {
-  formatEndpoint,
-  isWildcardHost,
-  parseSocketPath,
-  parseTcpAddress,
-  type Endpoint,
-  type TcpEndpoint,
-  type UnixEndpoint,
-} from '../transport/endpoint.ts';
+import { formatEndpoint, isWildcardHost, type Endpoint, type TcpEndpoint } from '../transport/endpoint.ts';
 import { CliError } from './errors.ts';
 import { logLevelOption } from './log-option.ts';
 import { processStreams } from './output.ts';
+import { asCliError } from './reported.ts';
+import { readServeConfig } from './serve-config.ts';
+import {
+  DEFAULT_STATE_DIRECTORY,
+  serveSettings,
+  settingsForNextStart,
+  type ServeArguments,
+  type ServeSettings,
+} from './serve-settings.ts';
 
-/** server_name of FGDP's HELLO, and a name in the table. */
-const SERVER_NAME_BYTES_MAX = 255;
-const DEFAULT_STATE_DIRECTORY = '/var/lib/nearmount';
-
-interface ServeOptions {
-  readonly export: readonly string[];
-  readonly listen?: readonly string[];
-  readonly backplane?: readonly string[];
-  readonly socket?: string;
-  readonly state: string;
-  readonly colocation?: string;
-  readonly name: string;
-  readonly node?: string;
-  readonly cluster?: string;
+interface ServeOptions extends ServeArguments {
+  readonly config?: string;
   readonly json?: boolean;
   readonly logLevel: LogLevel;
 }
@@ -48,21 +36,29 @@ const collect = (value: string, earlier: readonly string[] = []): readonly strin
 export function serveCommand(): Command {
   return new Command('serve')
     .description('serve directories: near guests over a Unix socket, everybody else by NFSv3 over TCP')
-    .requiredOption(
-      '--export <NAME=DIR[,ro][,squash=root|all|none][,clients=CIDR+CIDR][,grants=descriptors|none]>',
+    .option(
+      '--export <NAME=DIR[,ro][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure][,grants=descriptors|none]>',
       'a directory and the name it is mounted by, as /NAME; repeats (squash=root, grants=descriptors)',
       collect,
     )
     .option('--listen <addr:port>', 'TCP address for clients anywhere; port 0: any; repeats', collect)
     .option('--backplane <addr:port>', "TCP address on the cluster's own network; repeats", collect)
     .option('--socket <path>', 'Unix socket for guests on this node; their descriptor channel lies beside it')
-    .option('--state <dir>', "the server's key and its file handles' key; keep it", DEFAULT_STATE_DIRECTORY)
-    .addOption(
-      new Option('--colocation <file>', 'enter this server into the table').env('NEARMOUNT_COLOCATION'),
+    .option(
+      '--state <dir>',
+      `the server's key and its file handles' key; keep it (default: ${DEFAULT_STATE_DIRECTORY})`,
     )
-    .option('--name <name>', "the server's name", hostname())
+    .option(
+      '--colocation <file>',
+      'enter this server into the table (default: $NEARMOUNT_COLOCATION, else not)',
+    )
+    .option('--name <name>', "the server's name (default: the host's)")
     .option('--node <bootid>', "this node's id (default: the running kernel's boot id)")
     .option('--cluster <name>', "this node's cluster (default: $NEARMOUNT_CLUSTER, else none)")
+    .option(
+      '--config <file>',
+      'YAML with these settings; the command line counts first; SIGHUP reads it again',
+    )
     .option('--json', 'print the ready line as JSON')
     .addOption(logLevelOption())
     .action(async (options: ServeOptions) => {
@@ -70,26 +66,27 @@ export function serveCommand(): Command {
     });
 }
 
+function readSettings(options: ServeOptions): ServeSettings {
+  return serveSettings(options, options.config === undefined ? {} : readServeConfig(options.config));
+}
+
 async function serve(options: ServeOptions): Promise<void> {
-  const exports = options.export.map(parseExportOption);
-  const listen = (options.listen ?? []).map(parseTcpAddress);
-  const backplane = (options.backplane ?? []).map(parseTcpAddress);
-  const socket = options.socket === undefined ? undefined : serverSocket(resolve(options.socket));
-  if (listen.length + backplane.length === 0 && socket === undefined) {
-    throw new CliError('serve listens nowhere: give --listen, --backplane or --socket', 2);
-  }
-  const nameBytes = Buffer.byteLength(options.name);
-  if (nameBytes === 0 || nameBytes > SERVER_NAME_BYTES_MAX) {
-    throw new CliError(`--name has ${nameBytes} bytes: 1 to ${SERVER_NAME_BYTES_MAX} are allowed`, 2);
-  }
+  const settings = readSettings(options);
   const log = createLogger({ level: options.logLevel, name: 'serve' });
-  const server = await start(options, exports, [...backplane, ...listen], socket, log);
+  // From here on a SIGHUP must not end a server that has a file to read again.
+  let isReady = false;
+  const onHangup = (): void => {
+    if (isReady) readAgain(options, settings, server, log);
+  };
+  if (options.config !== undefined) process.on('SIGHUP', onHangup);
+  const server = await start(settings, log);
   try {
-    enterTable(options, server, backplane.length, log);
+    enterTable(settings, server, log);
   } catch (error) {
     await server.stop();
     throw error;
   }
+  isReady = true;
   announce(options, server, log);
   await new Promise<void>((done) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -99,41 +96,64 @@ async function serve(options: ServeOptions): Promise<void> {
       });
     }
   });
+  process.removeListener('SIGHUP', onHangup);
   await server.stop();
   log.info('stopped');
 }
 
-/** The channel's path is the longer one, so it is checked as well. */
-function serverSocket(path: string): UnixEndpoint {
-  parseSocketPath(channelPath(path));
-  return parseSocketPath(path);
+/** SIGHUP: takes over the exports of the file as it is now, or leaves everything as it was. */
+function readAgain(
+  options: ServeOptions,
+  running: ServeSettings,
+  server: DataAccessServer,
+  log: Logger,
+): void {
+  let wanted: ServeSettings;
+  let changes: ReturnType<DataAccessServer['changeExports']>;
+  try {
+    wanted = readSettings(options);
+    try {
+      changes = server.changeExports(wanted.exports);
+    } catch (error) {
+      throw explainStart(error, wanted);
+    }
+  } catch (error) {
+    const known = asCliError(error);
+    if (known === undefined) log.error({ err: error }, 'the configuration stays as it was');
+    else log.error(`the configuration stays as it was: ${known.message}`);
+    return;
+  }
+  log.info(changes, 'the configuration was read again');
+  const later = settingsForNextStart(running, wanted);
+  if (later.length > 0) {
+    log.warn({ settings: later }, `changed, but only for the next start: ${later.join(', ')}`);
+  }
+  try {
+    // The table of the start: another one counts from the next start on.
+    enterTable(running, server, log);
+  } catch (error) {
+    log.warn(`the table still lists the exports of before: ${asCliError(error)?.message ?? String(error)}`);
+  }
 }
 
-async function start(
-  options: ServeOptions,
-  exports: readonly ExportOptions[],
-  tcp: readonly TcpEndpoint[],
-  socket: UnixEndpoint | undefined,
-  log: Logger,
-): Promise<DataAccessServer> {
-  const stateDirectory = resolve(options.state);
+async function start(settings: ServeSettings, log: Logger): Promise<DataAccessServer> {
   try {
     return await DataAccessServer.start({
-      name: options.name,
+      name: settings.name,
       bootId: bootId(),
-      exports,
-      stateDirectory,
-      tcp,
-      socket,
+      exports: settings.exports,
+      stateDirectory: settings.state,
+      tcp: [...settings.backplane, ...settings.listen],
+      socket: settings.socket,
       log,
     });
   } catch (error) {
-    throw explainStart(error, options, exports);
+    throw explainStart(error, settings);
   }
 }
 
 /** One line for what can be wrong with an address, a directory or the state. */
-function explainStart(error: unknown, options: ServeOptions, exports: readonly ExportOptions[]): unknown {
+function explainStart(error: unknown, settings: ServeSettings): unknown {
   if (error instanceof ExportOptionError || errnoOf(error) === undefined) {
     return error instanceof Error && error.constructor === Error
       ? new CliError(error.message, 1, error)
@@ -151,7 +171,7 @@ function explainStart(error: unknown, options: ServeOptions, exports: readonly E
   };
   if (syscall === 'listen' || syscall === 'bind') {
     const isSocketFile = port === undefined || port < 0;
-    const where = isSocketFile ? (address ?? path ?? options.socket ?? '') : `${address}:${port}`;
+    const where = isSocketFile ? (address ?? path ?? settings.socket?.path ?? '') : `${address}:${port}`;
     // libuv says EACCES where the directory of a socket file is missing.
     const reason = isSocketFile && code === 'EACCES' && !existsSync(dirname(where)) ? 'ENOENT' : code;
     const remedies: Readonly<Record<string, string>> = {
@@ -166,7 +186,7 @@ function explainStart(error: unknown, options: ServeOptions, exports: readonly E
       error,
     );
   }
-  const directory = exports.find(
+  const directory = settings.exports.find(
     (each) =>
       path === each.directory ||
       (error as Error).message.includes(each.directory) ||
@@ -185,16 +205,17 @@ function explainStart(error: unknown, options: ServeOptions, exports: readonly E
     );
   }
   const what = path === undefined ? '' : ` ${path}`;
-  return new CliError(`cannot start (${syscall}${what}: ${code}): check --state ${options.state}`, 1, error);
+  return new CliError(`cannot start (${syscall}${what}: ${code}): check --state ${settings.state}`, 1, error);
 }
 
 function isDirectory(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
-function enterTable(options: ServeOptions, server: DataAccessServer, backplanes: number, log: Logger): void {
-  if (options.colocation === undefined) return;
-  const here = hereIdentity({ node: options.node, cluster: options.cluster });
+function enterTable(settings: ServeSettings, server: DataAccessServer, log: Logger): void {
+  if (settings.colocation === undefined) return;
+  const here = hereIdentity({ node: settings.node, cluster: settings.cluster });
+  const backplanes = settings.backplane.length;
   const unix = server.endpoints.filter((endpoint) => endpoint.kind === 'unix');
   const tcp = server.endpoints.filter((endpoint) => endpoint.kind === 'tcp');
   const entries = [
@@ -213,10 +234,10 @@ function enterTable(options: ServeOptions, server: DataAccessServer, backplanes:
   const endpoints = entries.flatMap((entry) =>
     entry.address === undefined ? [] : [{ ...entry, address: entry.address }],
   );
-  using table = ColocationTable.open(options.colocation, { create: true });
+  using table = ColocationTable.open(settings.colocation, { create: true });
   const displaced = table.enterServer({
     id: server.key.id.toString('hex'),
-    name: options.name,
+    name: settings.name,
     publicKey: server.key.publicKey.toString('base64'),
     node: { bootId: here.nodeId, name: here.nodeName, cluster: here.cluster },
     endpoints,

@@ -2,7 +2,6 @@
 import { BlockList, isIPv6 } from 'node:net';
 import type { ServerChannel } from '../fgdp/channel.ts';
 import type { CallInfo } from '../rpc/dispatcher.ts';
-import type { Credential } from '../rpc/auth.ts';
 import type { ExportOptions } from '../store/export-options.ts';
 import { squashIdentity } from '../store/squash.ts';
 import { canSwitchIdentity, serverIdentity, type Identity } from '../store/identity.ts';
@@ -10,7 +9,8 @@ import { canSwitchIdentity, serverIdentity, type Identity } from '../store/ident
 /** Who a connection comes from. */
 export type Peer =
   /** Over a Unix socket the kernel says who it is: SO_PEERCRED, SO_PEERGROUPS. */
-  { readonly kind: 'unix'; readonly identity: Identity } | { readonly kind: 'tcp'; readonly address: string };
+  | { readonly kind: 'unix'; readonly identity: Identity }
+  | { readonly kind: 'tcp'; readonly address: string; readonly port: number };
 
 export class ClientSession {
   readonly peer: Peer;
@@ -40,8 +40,12 @@ export interface ServerContext {
   readonly session: ClientSession;
 }
 
-const ANONYMOUS_ID = 65534;
-const ANONYMOUS_IDENTITY: Identity = { uid: ANONYMOUS_ID, gid: ANONYMOUS_ID, groups: [] };
+/** Ports below this one need root (CAP_NET_BIND_SERVICE) at the client: IPPORT_RESERVED. */
+const RESERVED_PORT_END = 1024;
+
+function anonymousIdentity({ anonymousUid, anonymousGid }: ExportOptions): Identity {
+  return { uid: anonymousUid, gid: anonymousGid, groups: [] };
+}
 
 /**
  * Who the call says it is, before the export squashes it. AUTH_SYS is a mere claim: it counts from root on this
@@ -50,14 +54,11 @@ const ANONYMOUS_IDENTITY: Identity = { uid: ANONYMOUS_ID, gid: ANONYMOUS_ID, gro
 function claimedIdentity({ call, session }: ServerContext, options: ExportOptions): Identity {
   const { peer } = session;
   if (!canSwitchIdentity()) return serverIdentity();
-  if (peer.kind === 'tcp' && options.clients === undefined) return ANONYMOUS_IDENTITY;
+  if (peer.kind === 'tcp' && options.clients === undefined) return anonymousIdentity(options);
   // A peer that is not root is only ever itself, whatever AUTH_SYS claims.
   if (peer.kind === 'unix' && peer.identity.uid !== 0) return peer.identity;
-  return identityOf(call.credential);
-}
-
-function identityOf(credential: Credential): Identity {
-  if (credential.flavor === 'none') return ANONYMOUS_IDENTITY;
+  const { credential } = call;
+  if (credential.flavor === 'none') return anonymousIdentity(options);
   const { uid, gid, groups } = credential;
   return { uid, gid, groups };
 }
@@ -68,10 +69,15 @@ export function callerIdentity(context: ServerContext, options: ExportOptions): 
   return canSwitchIdentity() ? squashIdentity(options, claimed) : claimed;
 }
 
-/** Whether the connection may use an export at all: `clients=` limits TCP peers, a Unix peer is on this machine. */
+/**
+ * Whether the connection may use an export at all: `clients=` and `secure` limit TCP peers, a Unix peer is on this
+ * machine.
+ */
 export function mayUseExport(session: ClientSession, options: ExportOptions): boolean {
   const { peer } = session;
-  if (peer.kind === 'unix' || options.clients === undefined) return true;
+  if (peer.kind === 'unix') return true;
+  if (options.secure && peer.port >= RESERVED_PORT_END) return false;
+  if (options.clients === undefined) return true;
   const address = peer.address.replace(/^::ffff:(?=\d+\.)/i, '');
   return networksOf(options.clients).check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }

@@ -9,7 +9,7 @@ import { RpcConnection } from '../rpc/connection.ts';
 import { Dispatcher } from '../rpc/dispatcher.ts';
 import { RpcError } from '../rpc/error.ts';
 import { warmThreadPool } from '../store/identity.ts';
-import { Store } from '../store/store.ts';
+import { Store, type ExportChanges } from '../store/store.ts';
 import { peerIdentity } from '../transport/peer.ts';
 import type { ExportOptions } from '../store/export-options.ts';
 import type { Endpoint, UnixEndpoint } from '../transport/endpoint.ts';
@@ -97,6 +97,15 @@ export class DataAccessServer {
 
   get exports(): ReturnType<Store['exports']> {
     return this.#store.exports();
+  }
+
+  /**
+   * Serves these exports from the next call on; connections stay. Descriptors that guests were granted stay theirs.
+   *
+   * @throws ErrnoError for an export that cannot be opened: then everything is as it was
+   */
+  changeExports(exports: readonly ExportOptions[]): ExportChanges {
+    return this.#store.changeExports(exports);
   }
 
   get callsAnswered(): bigint {
@@ -196,7 +205,10 @@ export class DataAccessServer {
 }
 
 function identifyPeer(transport: StreamTransport, endpoint: Endpoint): Peer {
-  if (endpoint.kind === 'tcp') return { kind: 'tcp', address: transport.socket.remoteAddress ?? '' };
+  if (endpoint.kind === 'tcp') {
+    const { remoteAddress, remotePort } = transport.socket;
+    return { kind: 'tcp', address: remoteAddress ?? '', port: remotePort ?? Infinity };
+  }
   return { kind: 'unix', identity: peerIdentity(transport) };
 }
 

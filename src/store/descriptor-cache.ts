@@ -54,6 +54,11 @@ export class DescriptorCache<Value extends Retirable> {
     slot.value.retire();
   }
 
+  /** Lets go of every value that is meant. */
+  deleteWhere(isMeant: (value: Value) => boolean): void {
+    for (const [key, { value }] of [...this.#slots]) if (isMeant(value)) this.delete(key);
+  }
+
   clear(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

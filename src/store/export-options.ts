@@ -15,16 +15,34 @@ export interface ExportOptions {
   clients?: string[];
   /** What near guests may be handed. */
   grants: 'descriptors' | 'none';
+  /** TCP clients must come from a port that only their root can take, below 1024: exports(5). */
+  secure: boolean;
 }
 
 export const DEFAULT_ANONYMOUS_ID = 65534;
 
+/** The highest id a file can have: the one above says "no change" to chown(2). */
+const ID_MAX = 0xffff_fffe;
+
 /** A line for the user: which part is wrong, and what is allowed. */
 export class ExportOptionError extends Error {
-  constructor(text: string, problem: string) {
+  /** What is wrong, without the export it is wrong in. */
+  readonly problem: string;
+  /** Where it is wrong: `name`, `directory`, or the key of a setting. */
+  readonly part: string;
+
+  constructor(text: string, problem: string, part = 'name') {
     super(`export '${text}': ${problem}`);
     this.name = 'ExportOptionError';
+    this.problem = problem;
+    this.part = part;
   }
+}
+
+/** One setting of an export; a flag has no value. */
+export interface ExportSetting {
+  readonly key: string;
+  readonly value: string | undefined;
 }
 
 const NAME = /^[A-Za-z0-9._-]{1,255}$/;
@@ -32,22 +50,44 @@ const SQUASH = ['root', 'all', 'none'] as const;
 const GRANTS = ['descriptors', 'none'] as const;
 
 /**
- * `NAME=DIR[,ro][,squash=root|all|none][,clients=CIDR+CIDR][,grants=descriptors|none]`. DIR is taken from the working
- * directory where it is relative, and cannot contain a comma. Exports are read-only (`ro` says so explicitly).
- * Throws ExportOptionError.
+ * `NAME=DIR[,ro][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure]
+ * [,grants=descriptors|none]`. DIR is taken from the working directory where it is relative, and cannot contain a
+ * comma. Throws ExportOptionError.
  */
 export function parseExportOption(text: string): ExportOptions {
-  const fail = (problem: string): never => {
-    throw new ExportOptionError(text, problem);
-  };
   const [place = '', ...settings] = text.split(',');
   const equals = place.indexOf('=');
-  if (equals < 0) fail('NAME=DIRECTORY is wanted first');
-  const name = place.slice(0, equals);
-  const directory = place.slice(equals + 1);
+  if (equals < 0) throw new ExportOptionError(text, 'NAME=DIRECTORY is wanted first');
+  return exportOptions(
+    text,
+    { name: place.slice(0, equals), directory: place.slice(equals + 1) },
+    settings.map((setting) => {
+      const [key = '', ...rest] = setting.split('=');
+      return { key, value: rest.length === 0 ? undefined : rest.join('=') };
+    }),
+  );
+}
+
+/**
+ * The options of one export out of its parts, wherever they were written down.
+ *
+ * @param text names the export in errors
+ * @throws ExportOptionError
+ */
+export function exportOptions(
+  text: string,
+  place: { readonly name: string; readonly directory: string },
+  settings: readonly ExportSetting[],
+): ExportOptions {
+  const { name, directory } = place;
+  let part = 'name';
+  const fail = (problem: string): never => {
+    throw new ExportOptionError(text, problem, part);
+  };
   if (!NAME.test(name) || name === '.' || name === '..') {
     fail(`name '${name}': 1 to 255 letters, digits, '.', '_', '-' are allowed, but not '.' or '..' alone`);
   }
+  part = 'directory';
   if (directory === '') fail('the directory is missing after NAME=');
   if (directory.includes('\0')) fail('a directory cannot contain NUL');
 
@@ -59,22 +99,44 @@ export function parseExportOption(text: string): ExportOptions {
     anonymousUid: DEFAULT_ANONYMOUS_ID,
     anonymousGid: DEFAULT_ANONYMOUS_ID,
     grants: 'descriptors',
+    secure: false,
   };
   const seen = new Set<string>();
-  for (const setting of settings) {
-    const [key = '', ...rest] = setting.split('=');
-    const value = rest.length === 0 ? undefined : rest.join('=');
+  for (const { key, value } of settings) {
+    const setting = value === undefined ? key : `${key}=${value}`;
+    part = key;
     if (seen.has(key)) fail(`'${key}' is given twice`);
     seen.add(key);
     const oneOf = <T extends string>(allowed: readonly T[]): T =>
       allowed.find((candidate) => candidate === value) ??
       fail(`'${setting}': ${key}=${allowed.join('|')} is allowed`);
+    const flag = (): void => {
+      if (value !== undefined) fail(`'${setting}': ${key} takes no value`);
+    };
+    const id = (): number =>
+      value !== undefined && /^\d{1,10}$/.test(value) && Number(value) <= ID_MAX
+        ? Number(value)
+        : fail(`'${setting}': ${key}=0 to ${key}=${ID_MAX} is allowed`);
     switch (key) {
       case 'ro':
-        if (value !== undefined) fail(`'${setting}': ro takes no value`);
+        flag();
+        break;
+      case 'secure':
+        flag();
+        options.secure = true;
+        break;
+      case 'insecure':
+        flag();
+        options.secure = false;
         break;
       case 'squash':
         options.squash = oneOf(SQUASH);
+        break;
+      case 'anonuid':
+        options.anonymousUid = id();
+        break;
+      case 'anongid':
+        options.anonymousGid = id();
         break;
       case 'grants':
         options.grants = oneOf(GRANTS);
@@ -86,7 +148,7 @@ export function parseExportOption(text: string): ExportOptions {
         }
         break;
       default:
-        fail(`'${setting}': ro, squash=, clients= and grants= are allowed`);
+        fail(`'${setting}': ro, squash=, anonuid=, anongid=, clients=, secure and grants= are allowed`);
     }
   }
   return options;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from '../system/constants.ts';
 import { ErrnoError, errnoOf } from '../system/errno.ts';
-import { closeFd, openat, statFd, type FileStatus } from '../system/files.ts';
+import { closeFd, openat, statFd, statx, type FileStatus } from '../system/files.ts';
 import { nameToHandleAt, openByHandleAt } from '../system/handles.ts';
 import { becomeServer } from '../system/identity.ts';
 import { clonePrivateMount } from '../system/mounts.ts';
@@ -21,7 +21,8 @@ export type HandleKind = 'kernel' | 'table';
 
 /** One exported directory, open. */
 export class ExportTree {
-  readonly options: ExportOptions;
+  /** May be replaced while the directory and whether it is read-only stay the same: they count from the next call. */
+  options: ExportOptions;
   /** First bytes of SHA-256(name, NUL, real path). */
   readonly id: Buffer;
   /** The real path. */
@@ -58,6 +59,16 @@ export class ExportTree {
   isRoot(status: FileStatus): boolean {
     const root = this.rootStatus;
     return status.ino === root.ino && status.devMinor === root.devMinor && status.devMajor === root.devMajor;
+  }
+
+  /** Whether `options` mean this very tree, so that it can go on with them. */
+  serves(options: ExportOptions): boolean {
+    if (options.name !== this.name || options.readOnly !== this.options.readOnly) return false;
+    becomeServer();
+    // A directory that was moved away and made anew has the path of the old one.
+    return (
+      fs.realpathSync(options.directory) === this.directory && this.isRoot(statx(AT_FDCWD, this.directory, 0))
+    );
   }
 
   /** Where an open file lies now, relative to the root (empty for it); undefined outside of it, or when deleted. */

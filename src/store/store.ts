@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import {
   O_NOFOLLOW,
   O_PATH,
@@ -62,12 +63,21 @@ class OpenNode implements StoreNode, Retirable {
   }
 }
 
+/** What became of the exports of a store, by name. */
+export interface ExportChanges {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  /** Their options are others now, or their directory is. */
+  readonly changed: readonly string[];
+}
+
 /** The exports of one server. Everything here is synchronous and done as the server, not as a caller. */
 export class Store {
   readonly #key: Buffer;
   readonly #stateDirectory: string;
-  readonly #trees = new Map<string, ExportTree>();
-  readonly #treesById = new Map<string, ExportTree>();
+  readonly #forcedHandles: HandleKind | undefined;
+  #trees = new Map<string, ExportTree>();
+  #treesById = new Map<string, ExportTree>();
   readonly #nodes = new DescriptorCache<OpenNode>({ max: OPEN_NODES_MAX, idleMs: OPEN_NODE_IDLE_MS });
   readonly files = new OpenFiles();
   #table: HandleTable | undefined;
@@ -77,12 +87,8 @@ export class Store {
     fs.mkdirSync(settings.stateDirectory, { recursive: true, mode: 0o700 });
     this.#stateDirectory = settings.stateDirectory;
     this.#key = loadHandleKey(settings.stateDirectory);
-    try {
-      for (const options of settings.exports) this.#openTree(options, settings.handles);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
+    this.#forcedHandles = settings.handles;
+    this.changeExports(settings.exports);
   }
 
   /** Throws ErrnoError for an export that cannot be opened. */
@@ -92,6 +98,50 @@ export class Store {
 
   exports(): readonly ExportTree[] {
     return [...this.#trees.values()];
+  }
+
+  /**
+   * Serves these exports from now on, in place of what was served before. Handles of an export that stays, by name and
+   * directory, stay good; those of one that goes are stale.
+   *
+   * @throws ErrnoError for an export that cannot be opened: then everything is as it was
+   */
+  changeExports(exports: readonly ExportOptions[]): ExportChanges {
+    const before = this.#trees;
+    const opened: ExportTree[] = [];
+    const trees = new Map<string, ExportTree>();
+    try {
+      for (const options of exports) {
+        if (trees.has(options.name)) throw new Error(`export '${options.name}' is given twice`);
+        const known = before.get(options.name);
+        if (known?.serves(options) === true) {
+          trees.set(options.name, known);
+        } else {
+          const tree = new ExportTree(options, this.#forcedHandles);
+          opened.push(tree);
+          trees.set(options.name, tree);
+        }
+      }
+    } catch (error) {
+      for (const tree of opened) tree.close();
+      throw error;
+    }
+    const added: string[] = [];
+    const changed: string[] = [];
+    for (const options of exports) {
+      const known = before.get(options.name);
+      const tree = trees.get(options.name);
+      if (known === undefined) added.push(options.name);
+      else if (known !== tree || !isDeepStrictEqual(known.options, options)) changed.push(options.name);
+      if (tree !== undefined) tree.options = options;
+    }
+    const removed = [...before.keys()].filter((name) => !trees.has(name));
+    this.#trees = trees;
+    this.#treesById = new Map([...trees.values()].map((tree) => [tree.id.toString('latin1'), tree]));
+    const kept = new Set(trees.values());
+    this.#nodes.deleteWhere((node) => !kept.has(node.export));
+    for (const tree of before.values()) if (!kept.has(tree)) tree.close();
+    return { added, removed, changed };
   }
 
   export(name: string): ExportTree | undefined {
@@ -176,13 +226,6 @@ export class Store {
     this.#treesById.clear();
     this.#table?.close();
     this.#table = undefined;
-  }
-
-  #openTree(options: ExportOptions, handles: HandleKind | undefined): void {
-    if (this.#trees.has(options.name)) throw new Error(`export '${options.name}' is given twice`);
-    const tree = new ExportTree(options, handles);
-    this.#trees.set(tree.name, tree);
-    this.#treesById.set(tree.id.toString('latin1'), tree);
   }
 
   #handleTable(): HandleTable {

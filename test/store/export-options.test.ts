@@ -11,18 +11,27 @@ t.test('defaults', async (t) => {
     anonymousUid: 65534,
     anonymousGid: 65534,
     grants: 'descriptors',
+    secure: false,
   });
   t.equal(parseExportOption('a=b').directory, path.resolve('b'));
   t.equal(parseExportOption('a=/x=y').directory, '/x=y');
 });
 
 t.test('every setting', async (t) => {
-  t.match(parseExportOption('A.b-1_=/d,ro,squash=all,clients=10.0.0.0/8+::1+fd00::/8,grants=none'), {
-    name: 'A.b-1_',
-    squash: 'all',
-    clients: ['10.0.0.0/8', '::1', 'fd00::/8'],
-    grants: 'none',
-  });
+  t.match(
+    parseExportOption(
+      'A.b-1_=/d,ro,squash=all,anonuid=0,anongid=4294967294,clients=10.0.0.0/8+::1+fd00::/8,secure,grants=none',
+    ),
+    {
+      name: 'A.b-1_',
+      squash: 'all',
+      anonymousUid: 0,
+      anonymousGid: 4294967294,
+      secure: true,
+      clients: ['10.0.0.0/8', '::1', 'fd00::/8'],
+      grants: 'none',
+    },
+  );
 });
 
 t.test('what is wrong is named, with what is allowed', async (t) => {
@@ -34,9 +43,13 @@ t.test('what is wrong is named, with what is allowed', async (t) => {
     [`${'x'.repeat(256)}=/d`, /1 to 255/],
     ['a=', /directory is missing/],
     ['a=/d\0', /NUL/],
-    ['a=/d,rw', /'rw': ro, squash=, clients= and grants= are allowed/],
+    ['a=/d,rw', /'rw': ro, squash=, anonuid=, anongid=, clients=, secure and grants= are allowed/],
     ['a=/d,', /''/],
     ['a=/d,ro=1', /ro takes no value/],
+    ['a=/d,secure=1', /secure takes no value/],
+    ['a=/d,anonuid=root', /'anonuid=root': anonuid=0 to/],
+    ['a=/d,anongid=4294967295', /anongid=0 to anongid=4294967294/],
+    ['a=/d,anonuid', /'anonuid'/],
     ['a=/d,ro,ro', /'ro' is given twice/],
     ['a=/d,squash=me', /'squash=me': squash=root\|all\|none is allowed/],
     ['a=/d,squash', /'squash': squash=root/],

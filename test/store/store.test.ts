@@ -144,3 +144,36 @@ t.test('closing leaves no descriptor behind', async (t) => {
   await Promise.resolve();
   t.equal(fs.readdirSync('/proc/self/fd').length, before);
 });
+
+t.test('exports can be changed while they are used', async (t) => {
+  const place = makePlace(t);
+  const { directory, outside } = place;
+  fs.writeFileSync(path.join(directory, 'a'), '');
+  const store = openStore(t, place);
+  const tree = parseExportOption(`tree=${directory}`);
+  const other = parseExportOption(`other=${outside}`);
+  const { handle } = lookup(self, store.resolve(store.rootHandle('tree')), bytes('a'));
+  const root = store.rootHandle('tree');
+
+  t.same(store.changeExports([tree, other]), { added: ['other'], removed: [], changed: [] });
+  const squashed = { ...tree, squash: 'all' as const };
+  t.same(store.changeExports([squashed, other]), { added: [], removed: [], changed: ['tree'] });
+  t.equal(store.resolve(handle).export.options.squash, 'all', 'also for files that were open');
+
+  const missing = parseExportOption(`missing=${directory}/nowhere`);
+  t.throws(() => store.changeExports([other, missing]), { code: 'ENOENT' });
+  t.throws(() => store.changeExports([other, other]), { message: /'other' is given twice/ });
+  t.same(
+    store.exports().map(({ name }) => name),
+    ['tree', 'other'],
+    'as it was',
+  );
+  t.ok(store.resolve(handle));
+
+  t.same(store.changeExports([other]), { added: [], removed: ['tree'], changed: [] });
+  t.throws(() => store.resolve(handle), { code: 'STALE' });
+  t.throws(() => store.resolve(root), { code: 'STALE' });
+  t.equal(store.export('tree'), undefined);
+  t.same(store.changeExports([tree]), { added: ['tree'], removed: ['other'], changed: [] });
+  t.ok(store.resolve(handle), 'handles are those of before');
+});
