@@ -54,6 +54,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
     bootId: bootId(),
     only: options.route,
     credential,
+    reservedPort: options.reservedPort,
   });
   const first = await routes.open();
   if (first === undefined) throw new CliError(`no route to ${settings.sourceText}`);

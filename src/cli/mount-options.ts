@@ -20,6 +20,8 @@ export interface MountOptions {
   /** Override what the source says, as in nfs(5). */
   readonly port: number | undefined;
   readonly mountPort: number | undefined;
+  /** Connect from a source port below 1024. */
+  readonly reservedPort: boolean;
 }
 
 const DECISECOND_MS = 100;
@@ -31,22 +33,10 @@ const DEFAULT_RETRANS = 2;
 const NOT_AVAILABLE: Readonly<Record<string, string>> = {
   rw: 'exports are read-only in this version',
   nconnect: 'this version uses one connection',
-  resvport: 'this version uses unreserved source ports',
 };
 
 /** Options of mount(8) that change nothing here, because the mount always behaves so. */
-const IMPLIED = new Set([
-  'ro',
-  'nosuid',
-  'nodev',
-  'noresvport',
-  '_netdev',
-  'defaults',
-  'auto',
-  'noauto',
-  'nofail',
-  'vers',
-]);
+const IMPLIED = new Set(['ro', 'nosuid', 'nodev', '_netdev', 'defaults', 'auto', 'noauto', 'nofail', 'vers']);
 
 /** Help text of `-o`, with defaults and units. */
 export const MOUNT_OPTIONS_HELP = `
@@ -63,6 +53,7 @@ Mount options (-o NAME[=VALUE],...):
   actimeo=N                      all four, seconds
   noac                           keep no attributes
   port=N mountport=N             TCP ports of NFS and MOUNT for nfs:// sources (default: 2049, and the same)
+  resvport | noresvport          connect from a source port of 512 to 1023, or from any (default: noresvport)
   ro                             the mount is read-only in this version
 `;
 
@@ -81,6 +72,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
   let retransmissions = DEFAULT_RETRANS;
   let port: number | undefined;
   let mountPort: number | undefined;
+  let reservedPort = false;
 
   for (const item of lists.flatMap((list) => list.split(',')).filter((each) => each !== '')) {
     const [name = '', ...rest] = item.split('=');
@@ -151,6 +143,11 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
       case 'mountport':
         mountPort = wholeNumber(item, value, 1, 65_535);
         break;
+      case 'resvport':
+      case 'noresvport':
+        flag(item, value);
+        reservedPort = name === 'resvport';
+        break;
       default:
         throw new CliError(`mount option "${item}" is unknown: see nearmount mount --help`, 2);
     }
@@ -168,6 +165,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
     retransmissions,
     port,
     mountPort,
+    reservedPort,
   };
 }
 

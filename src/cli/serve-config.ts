@@ -21,7 +21,8 @@ export interface ServeConfig {
   readonly backplane?: readonly TcpEndpoint[] | undefined;
   readonly node?: string | undefined;
   readonly cluster?: string | undefined;
-  readonly rpcbind?: boolean | undefined;
+  /** True stands for the usual place of rpcbind's socket. */
+  readonly rpcbind?: string | boolean | undefined;
   readonly exports?: readonly ExportOptions[] | undefined;
 }
 
@@ -78,7 +79,9 @@ function configSchema(directoryOfFile: string) {
     backplane: z.array(address).optional(),
     node: z.string().optional(),
     cluster: z.string().optional(),
-    rpcbind: z.boolean().optional(),
+    rpcbind: z
+      .union([z.boolean(), path], { error: 'true, false or the path of a socket is allowed' })
+      .optional(),
     exports: z
       .array(exportEntry(directoryOfFile))
       .superRefine((exports, context) => {

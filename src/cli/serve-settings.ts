@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { channelPath } from '../fgdp/channel.ts';
+import { RPCBIND_SOCKET } from '../server/rpcbind-registration.ts';
 import { parseExportOption, type ExportOptions } from '../store/export-options.ts';
 import {
   parseSocketPath,
@@ -28,7 +29,8 @@ export interface ServeArguments {
   readonly name?: string;
   readonly node?: string;
   readonly cluster?: string;
-  readonly rpcbind?: boolean;
+  /** True stands for the usual place of rpcbind's socket. */
+  readonly rpcbind?: string | true;
 }
 
 export interface ServeSettings {
@@ -41,7 +43,8 @@ export interface ServeSettings {
   readonly colocation: string | undefined;
   readonly node: string | undefined;
   readonly cluster: string | undefined;
-  readonly rpcbind: boolean;
+  /** Absolute path of rpcbind's socket; undefined: not registered. */
+  readonly rpcbind: string | undefined;
   readonly exports: readonly ExportOptions[];
 }
 
@@ -67,7 +70,9 @@ export function serveSettings(
     colocation: given.colocation ?? config.colocation ?? environment.NEARMOUNT_COLOCATION,
     node: given.node ?? config.node,
     cluster: given.cluster ?? config.cluster,
-    rpcbind: given.rpcbind ?? config.rpcbind ?? false,
+    rpcbind: rpcbindSocket(
+      typeof given.rpcbind === 'string' ? resolve(given.rpcbind) : (given.rpcbind ?? config.rpcbind),
+    ),
     exports: [...(config.exports ?? []).filter(({ name }) => !named.has(name)), ...exports],
   };
   if (settings.exports.length === 0) {
@@ -81,6 +86,11 @@ export function serveSettings(
     throw new CliError(`--name has ${nameBytes} bytes: 1 to ${SERVER_NAME_BYTES_MAX} are allowed`, 2);
   }
   return settings;
+}
+
+function rpcbindSocket(wanted: string | boolean | undefined): string | undefined {
+  if (wanted === undefined || wanted === false) return undefined;
+  return parseSocketPath(wanted === true ? RPCBIND_SOCKET : wanted).path;
 }
 
 /** The channel's path is the longer one, so it is checked as well. */

@@ -7,6 +7,7 @@ import { createLogger, type Logger, type LogLevel } from '../observe/log.ts';
 import { hereIdentity } from '../resolver/node-identity.ts';
 import { ColocationTable } from '../resolver/table.ts';
 import { DataAccessServer } from '../server/data-access-server.ts';
+import { RPCBIND_SOCKET, RpcbindRegistration } from '../server/rpcbind-registration.ts';
 import { ExportOptionError } from '../store/export-options.ts';
 import { canSwitchIdentity } from '../store/identity.ts';
 import { errnoOf } from '../store/store-error.ts';
@@ -59,6 +60,10 @@ export function serveCommand(): Command {
       '--config <file>',
       'YAML with these settings; the command line counts first; SIGHUP reads it again',
     )
+    .option(
+      '--rpcbind [socket]',
+      `register NFS and MOUNT with the local rpcbind (default: not; without a path at ${RPCBIND_SOCKET})`,
+    )
     .option('--json', 'print the ready line as JSON')
     .addOption(logLevelOption())
     .action(async (options: ServeOptions) => {
@@ -86,6 +91,8 @@ async function serve(options: ServeOptions): Promise<void> {
     await server.stop();
     throw error;
   }
+  const rpcbind = settings.rpcbind === undefined ? undefined : new RpcbindRegistration(settings.rpcbind, log);
+  await rpcbind?.register(tcpEndpoints(settings, server));
   isReady = true;
   announce(options, server, log);
   await new Promise<void>((done) => {
@@ -97,8 +104,16 @@ async function serve(options: ServeOptions): Promise<void> {
     }
   });
   process.removeListener('SIGHUP', onHangup);
+  await rpcbind?.release();
   await server.stop();
   log.info('stopped');
+}
+
+/** Where the server listens, for clients anywhere first. */
+function tcpEndpoints(settings: ServeSettings, server: DataAccessServer): TcpEndpoint[] {
+  const tcp = server.endpoints.filter((endpoint) => endpoint.kind === 'tcp');
+  const backplanes = settings.backplane.length;
+  return [...tcp.slice(backplanes), ...tcp.slice(0, backplanes)];
 }
 
 /** SIGHUP: takes over the exports of the file as it is now, or leaves everything as it was. */

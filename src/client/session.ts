@@ -41,6 +41,8 @@ export interface SessionTarget {
   readonly server?: { readonly id: string; readonly name: string; readonly publicKey: string } | undefined;
   /** This kernel's boot id: a near server must name the same. */
   readonly bootId: string;
+  /** Come from a reserved TCP port, for NFS and MOUNT alike; default false. */
+  readonly reservedPort?: boolean;
   /** Credential of the MNT call; default AUTH_NONE. */
   readonly credential?: opaque_auth;
 }
@@ -97,7 +99,7 @@ export async function openSession(target: SessionTarget): Promise<Session> {
   const channel = target.endpoint.kind === 'unix' ? openChannel(target.endpoint.path) : undefined;
   let connection: RpcConnection | undefined;
   try {
-    connection = new RpcConnection(await connect(target.endpoint, ROUTE_TRY_TIMEOUT_MS));
+    connection = new RpcConnection(await reach(target, target.endpoint));
     const peer = await sayHello(connection, target, channel);
     const rootHandle = await mountExport(connection, target);
     const offer = peer?.channel === undefined ? NO_OFFER : await askLevel(connection, target, rootHandle);
@@ -109,6 +111,11 @@ export async function openSession(target: SessionTarget): Promise<Session> {
     if (error instanceof RpcError) throw new RouteError(explain(name, error), { cause: error });
     throw error;
   }
+}
+
+function reach(target: SessionTarget, endpoint: Endpoint): ReturnType<typeof connect> {
+  const { reservedPort = false } = target;
+  return connect(endpoint, { timeoutMs: ROUTE_TRY_TIMEOUT_MS, reservedPort });
 }
 
 function explain(name: string, error: RpcError): string {
@@ -195,7 +202,7 @@ async function mountExport(connection: RpcConnection, target: SessionTarget): Pr
   const { endpoint, mountPort, exportPath } = target;
   const apart = endpoint.kind === 'tcp' && mountPort !== undefined && mountPort !== endpoint.port;
   const mountConnection = apart
-    ? new RpcConnection(await connect({ ...endpoint, port: mountPort }, ROUTE_TRY_TIMEOUT_MS))
+    ? new RpcConnection(await reach(target, { ...endpoint, port: mountPort }))
     : connection;
   try {
     const reply = await mountConnection.call(MOUNT_PROGRAM, 'MNT', Buffer.from(exportPath), {

@@ -16,6 +16,8 @@ export interface RouteSelectionOptions {
   /** The option route=. */
   readonly only?: RouteKind | undefined;
   readonly credential: NonNullable<SessionTarget['credential']>;
+  /** The option resvport; default false. */
+  readonly reservedPort?: boolean;
 }
 
 /** What became of one proposal the last time it was looked at. */
@@ -105,8 +107,8 @@ export class RouteSelection {
 
   #target(proposal: RouteProposal): SessionTarget {
     const { route, endpoint, mountPort, exportPath, server } = proposal;
-    const { bootId, credential } = this.#options;
-    return { route, endpoint, mountPort, exportPath, server, bootId, credential };
+    const { bootId, credential, reservedPort = false } = this.#options;
+    return { route, endpoint, mountPort, exportPath, server, bootId, credential, reservedPort };
   }
 
   #refreshProposals(): void {

@@ -10,3 +10,7 @@ export const AUTH_BODY_BYTES_MAX = 400;
 export const AUTH_MACHINENAME_BYTES_MAX = 255;
 /** Most supplementary groups in AUTH_SYS (RFC 5531 appendix A). */
 export const AUTH_SYS_GROUPS_MAX = 16;
+/** Longest netid, address or owner of rpcbind, in bytes. */
+export const RPCBIND_STRING_BYTES_MAX = 255;
+/** Most registrations that rpcbind may list. */
+export const RPCBIND_LIST_MAX = 4_096;

@@ -8,3 +8,5 @@ export const DRAIN_MS = 5_000;
 export const MOUNT_LIST_MAX = 1_024;
 /** Directory entries of one reply take at most this many bytes, whatever the client asks for. */
 export const DIRECTORY_REPLY_BYTES_MAX = 256 * 1024;
+/** How long the local rpcbind may take to answer, in milliseconds. */
+export const RPCBIND_TIMEOUT_MS = 5_000;

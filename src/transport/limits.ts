@@ -14,3 +14,6 @@ export const CONNECTIONS_MAX = 4_096;
 export const RECEIVE_SLAB_BYTES = 2 * 1024 * 1024;
 /** A slab with less room than this left is given up for a new one, in bytes. */
 export const RECEIVE_SLAB_REST_BYTES = 128 * 1024;
+/** Source ports of connections made with resvport, tried from the highest: bindresvport(3) begins at 512. */
+export const RESERVED_SOURCE_PORT_MIN = 512;
+export const RESERVED_SOURCE_PORT_MAX = 1_023;

@@ -84,7 +84,7 @@ t.test('what is wrong is named with its line and column', async (t) => {
   const wrong: readonly (readonly [text: string, place: string, message: RegExp])[] = [
     ['name: a\ncolour: red\n', '2:1', /'colour' is unknown: name, state, .*exports are allowed/],
     ['name: [a]\n', '1:7', /name: .*expected string/],
-    ['rpcbind: yes please\n', '1:10', /rpcbind: .*expected boolean/],
+    ['rpcbind: 111\n', '1:10', /rpcbind: true, false or the path/],
     ['listen: 0.0.0.0:2049\n', '1:9', /listen: .*expected array/],
     ['listen:\n  - 0.0.0.0:2049\n  - 0.0.0.0:99999\n', '3:5', /listen\.1: "99999" is not a port/],
     ['listen: ["[::]"]\n', '1:10', /has no port/],
@@ -151,7 +151,7 @@ t.test('the command line counts first', async (t) => {
     socket: { path: '/s' },
     colocation: '/t',
     cluster: 'a-cluster',
-    rpcbind: true,
+    rpcbind: '/run/rpcbind.sock',
   });
   t.same(
     settings.exports.map(({ name, directory }) => [name, directory]),
@@ -164,6 +164,8 @@ t.test('the command line counts first', async (t) => {
   const environment = { NEARMOUNT_COLOCATION: '/environment' };
   t.equal(serveSettings({ export: ['a=/a'], socket: '/s' }, {}, environment).colocation, '/environment');
   t.match(serveSettings({}, config, environment), { colocation: '/var/lib/nearmount/colocation.db' });
+  t.equal(serveSettings({ rpcbind: '/r' }, config).rpcbind, '/r');
+  t.equal(serveSettings({ export: ['a=/a'], socket: '/s' }, {}).rpcbind, undefined);
   const other = { ...settings, name: 'other', exports: [], socket: undefined };
   t.same(settingsForNextStart(settings, settings), []);
   t.same(settingsForNextStart(settings, other), ['name', 'socket'], 'exports need no restart');

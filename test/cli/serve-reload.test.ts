@@ -21,7 +21,7 @@ async function prepare(t: Parameters<typeof makeDirectory>[0] & Parameters<typeo
     writeFileSync(file, text);
   };
   write(`exports:\n  - { name: one, directory: one }\n`);
-  const server = await startServer(t as Parameters<typeof startServer>[0], {
+  const server = await startServer(t, {
     directory: top,
     exports: [],
     args: ['--config', file],

@@ -33,7 +33,9 @@ t.test('a connection that does not come about in time', async (t) => {
   });
   const [port] = (await once(server.stdout, 'data')) as [Buffer];
   const endpoint = { kind: 'tcp', host: '127.0.0.1', port: Number(port.toString()) } as const;
-  const outcomes = await Promise.allSettled(Array.from({ length: 6 }, () => connect(endpoint, 200)));
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 6 }, () => connect(endpoint, { timeoutMs: 200 })),
+  );
   const late = outcomes.filter((outcome) => outcome.status === 'rejected');
   t.ok(late.length > 0);
   for (const { reason } of late)
@@ -51,4 +53,25 @@ t.test('names and options of a connection', async (t) => {
   t.teardown(() => transport.socket.destroy());
   if (listener.endpoint.kind !== 'tcp') throw new Error('not tcp');
   t.equal(transport.peerName, `127.0.0.1:${listener.endpoint.port}`);
+});
+
+t.test('reserved source ports', { skip: process.geteuid?.() !== 0 && 'needs root' }, async (t) => {
+  const ports: number[] = [];
+  const listener = await listen(
+    { kind: 'tcp', host: '127.0.0.1', port: 0 },
+    { onConnection: ({ socket }) => ports.push(socket.remotePort ?? 0) },
+  );
+  t.teardown(() => listener.close());
+  const transports = [];
+  for (let count = 0; count < 3; count += 1)
+    transports.push(await connect(listener.endpoint, { reservedPort: true }));
+  for (const { socket } of transports) {
+    t.teardown(() => socket.destroy());
+    t.ok(socket.localPort! >= 512 && socket.localPort! <= 1023, `from port ${socket.localPort}`);
+  }
+  t.equal(new Set(transports.map(({ socket }) => socket.localPort)).size, 3, 'each from its own');
+  await listener.close();
+  await t.rejects(connect({ kind: 'tcp', host: '127.0.0.1', port: 1 }, { reservedPort: true }), {
+    message: /ECONNREFUSED/,
+  });
 });
