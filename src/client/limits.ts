@@ -8,3 +8,8 @@ export const RECONNECT_PAUSE_MAX_MS = 2_000;
 export const ROUTE_RECHECK_MS = 15_000;
 /** Pause before a call answered NFS3ERR_JUKEBOX is sent again, in milliseconds (RFC 1813 leaves it to the client). */
 export const JUKEBOX_PAUSE_MS = 1_000;
+/**
+ * A session with a Nearmount server that was silent for so long says NULL, in milliseconds: servers close what is idle,
+ * and a server that went away without a word is noticed.
+ */
+export const PING_AFTER_MS = 120_000;

@@ -26,7 +26,7 @@ import { RpcError, type RpcErrorCode } from '../rpc/error.ts';
 import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
 import { connect } from '../transport/connect.ts';
 import { formatEndpoint, type Endpoint } from '../transport/endpoint.ts';
-import { ROUTE_TRY_TIMEOUT_MS } from './limits.ts';
+import { PING_AFTER_MS, ROUTE_TRY_TIMEOUT_MS } from './limits.ts';
 
 export type RouteKind = 'near' | 'backplane' | 'network';
 
@@ -279,7 +279,12 @@ export class Session {
     this.#peer = peer;
     this.#offer = offer;
     this.levelReason = offer.reason;
-    connection.onClose(() => peer?.channel?.close());
+    const ping = peer === undefined ? undefined : setInterval(() => this.#pingIfSilent(), PING_AFTER_MS / 2);
+    ping?.unref();
+    connection.onClose(() => {
+      clearInterval(ping);
+      peer?.channel?.close();
+    });
   }
 
   /**
@@ -350,6 +355,11 @@ export class Session {
       this.#grantsInFlight -= 1;
       this.#grantQueue.shift()?.();
     }
+  }
+
+  #pingIfSilent(): void {
+    if (performance.now() - this.#connection.lastActivityMs < PING_AFTER_MS / 2) return;
+    this.#connection.call(FGDP_PROGRAM, 'NULL', undefined).catch(() => undefined);
   }
 
   /** Tells the server that a grant is over, together with others of the same turn. */

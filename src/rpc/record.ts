@@ -56,6 +56,16 @@ export class RecordDecoder {
     this.#maxBytes = maxBytes;
   }
 
+  /** Whether a record has begun and not ended. */
+  get isWithin(): boolean {
+    return this.#headerBytes > 0 || this.#fragmentLeft > 0 || this.#length > 0 || this.#emptyFragments > 0;
+  }
+
+  /** Bytes kept of a record that has not ended. */
+  get keptBytes(): number {
+    return this.#length;
+  }
+
   /** Takes the next bytes of the stream; throws RpcError BAD_RECORD, after which the stream is unusable. */
   push(chunk: Uint8Array): void {
     let at = 0;

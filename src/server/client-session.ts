@@ -4,6 +4,7 @@ import type { ServerChannel } from '../fgdp/channel.ts';
 import type { CallInfo } from '../rpc/dispatcher.ts';
 import type { ExportOptions } from '../store/export-options.ts';
 import { squashIdentity } from '../store/squash.ts';
+import { ReplyAccount, ReplyBudget } from './reply-budget.ts';
 import { canSwitchIdentity, serverIdentity, type Identity } from '../store/identity.ts';
 
 /** Who a connection comes from. */
@@ -17,20 +18,26 @@ export class ClientSession {
   readonly name: string;
   /** Set by HELLO on a near connection. */
   channel: ServerChannel | undefined;
-  /** Whether HELLO was said: such a connection is not idle when it is silent. */
+  /** Whether HELLO was said. */
   isFgdp = false;
   /** Grants not released yet. */
   readonly grants = new Set<bigint>();
+  /** Room for its bulk replies. */
+  readonly replies: ReplyAccount;
+  /** Whether it has mounted or used an export that it may use. */
+  usesExports = false;
 
-  constructor(peer: Peer, name: string) {
+  constructor(peer: Peer, name: string, replies = new ReplyAccount(new ReplyBudget())) {
     this.peer = peer;
     this.name = name;
+    this.replies = replies;
   }
 
   /** Releases everything the client held. */
   end(): void {
     this.channel?.close();
     this.grants.clear();
+    this.replies.close();
   }
 }
 

@@ -18,9 +18,20 @@ import type { StreamTransport } from '../transport/stream.ts';
 import type { Logger } from '../observe/log.ts';
 import { ClientSession, type Peer, type ServerContext } from './client-session.ts';
 import { fgdpProcedures } from './fgdp-procedures.ts';
-import { CONNECTION_IDLE_MS, DRAIN_MS, IDLE_CHECK_MS } from './limits.ts';
+import { ConnectionAdmission, type Admitted, type AdmissionLimits } from './connection-admission.ts';
+import {
+  CONNECTION_IDLE_MS,
+  DRAIN_MS,
+  IDLE_CHECK_MS,
+  LONG_RECORDS_MAX,
+  LONG_RECORD_BYTES,
+  RECORD_TIMEOUT_MS,
+  REFUSED_LOG_MS,
+  SEND_STALLED_MS,
+} from './limits.ts';
 import { mountProcedures } from './mount-procedures.ts';
 import { nfsProcedures } from './nfs-procedures.ts';
+import { ReplyAccount, ReplyBudget, type ReplyBudgetLimits } from './reply-budget.ts';
 import { loadServerKey, type ServerKey } from './server-key.ts';
 
 /** Who may hand a channel to the server: descriptors go to root's guests only. */
@@ -36,11 +47,21 @@ export interface DataAccessServerOptions {
   readonly tcp: readonly Endpoint[];
   readonly socket: UnixEndpoint | undefined;
   readonly log: Logger;
+  /** Other limits than those of limits.ts. */
+  readonly limits?: ConnectionLimits;
 }
 
-interface Connected {
+/** Limits on connections; times in milliseconds, defaults in limits.ts. */
+export interface ConnectionLimits extends AdmissionLimits, ReplyBudgetLimits {
+  readonly idleMs?: number;
+  readonly recordTimeoutMs?: number;
+  readonly sendStalledMs?: number;
+  readonly checkEveryMs?: number;
+}
+
+interface Connected extends Admitted {
   readonly connection: RpcConnection<ServerContext>;
-  readonly session: ClientSession;
+  readonly transport: StreamTransport;
 }
 
 export class DataAccessServer {
@@ -48,16 +69,23 @@ export class DataAccessServer {
   readonly #options: DataAccessServerOptions;
   readonly #store: Store;
   readonly #dispatcher: Dispatcher<ServerContext>;
-  readonly #connections = new Set<Connected>();
+  readonly #admission: ConnectionAdmission<Connected>;
+  readonly #replies: ReplyBudget;
   readonly #listeners: Listener[] = [];
   #channels: ChannelListener | undefined;
-  #idleCheck: NodeJS.Timeout | undefined;
+  /** Whose record is long and not complete, the oldest first. */
+  readonly #longRecords = new Set<Connected>();
+  #check: NodeJS.Timeout | undefined;
   #calls = 0n;
+  #refused = 0;
+  #refusedLoggedMs = -Infinity;
 
   private constructor(options: DataAccessServerOptions, key: ServerKey, store: Store) {
     this.#options = options;
     this.key = key;
     this.#store = store;
+    this.#admission = new ConnectionAdmission(options.limits);
+    this.#replies = new ReplyBudget(options.limits);
     this.#dispatcher = new Dispatcher<ServerContext>({
       onFailure: (call, error) => {
         options.log.error(
@@ -113,17 +141,17 @@ export class DataAccessServer {
   }
 
   get connections(): number {
-    return this.#connections.size;
+    return this.#admission.all.size;
   }
 
   /** Stops accepting, answers what was taken for at most DRAIN_MS, then closes everything. */
   async stop(): Promise<void> {
-    clearInterval(this.#idleCheck);
+    clearInterval(this.#check);
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()));
     this.#closeChannels();
-    const draining = Promise.all([...this.#connections].map(({ connection }) => connection.drain()));
+    const draining = Promise.all([...this.#admission.all].map(({ connection }) => connection.drain()));
     await Promise.race([draining, delay(DRAIN_MS, undefined, { ref: false })]);
-    for (const { connection } of this.#connections) connection.close();
+    for (const { connection } of [...this.#admission.all]) connection.close();
     this.#store.close();
   }
 
@@ -136,12 +164,12 @@ export class DataAccessServer {
   }
 
   async #listen(): Promise<void> {
-    const { socket, tcp, log } = this.#options;
+    const { socket, tcp, limits } = this.#options;
     const onConnection = (transport: StreamTransport, endpoint: Endpoint): void => {
       this.#accept(transport, endpoint);
     };
     const onRefused = (peer: string): void => {
-      log.warn({ peer }, 'connection refused: too many connections');
+      this.#logRefused(peer, 'the listener or the process has no room');
     };
     if (socket !== undefined) {
       this.#listeners.push(await listen(socket, { onConnection, onRefused }));
@@ -161,10 +189,10 @@ export class DataAccessServer {
     this.#dispatcher.register(MOUNT_PROGRAM, mountProcedures(this.#store));
     this.#dispatcher.register(FGDP_PROGRAM, fgdpProcedures(service));
     for (const endpoint of tcp) this.#listeners.push(await listen(endpoint, { onConnection, onRefused }));
-    this.#idleCheck = setInterval(() => {
-      this.#closeIdle();
-    }, IDLE_CHECK_MS);
-    this.#idleCheck.unref();
+    this.#check = setInterval(() => {
+      this.#closeUnfit();
+    }, limits?.checkEveryMs ?? IDLE_CHECK_MS);
+    this.#check.unref();
   }
 
   #accept(transport: StreamTransport, endpoint: Endpoint): void {
@@ -178,28 +206,78 @@ export class DataAccessServer {
       transport.socket.destroy();
       return;
     }
-    const session = new ClientSession(peer, transport.peerName);
+    const session = new ClientSession(peer, transport.peerName, new ReplyAccount(this.#replies));
     const connection = new RpcConnection<ServerContext>(transport, {
       dispatcher: this.#dispatcher,
       makeContext: (call) => ({ call, session }),
     });
-    const connected = { connection, session };
-    this.#connections.add(connected);
-    log.debug({ peer: session.name }, 'connected');
+    const connected: Connected = {
+      connection,
+      transport,
+      peerKey: peer.kind === 'tcp' ? peer.address : `uid ${peer.identity.uid}`,
+      isInUse: () => session.usesExports,
+      lastActivityMs: () => connection.lastActivityMs,
+      evict: () => {
+        connection.close(new RpcError('ABORTED', 'silent, and its place was needed'));
+      },
+    };
     connection.onClose((reason) => {
-      this.#connections.delete(connected);
+      this.#admission.remove(connected);
+      this.#longRecords.delete(connected);
       session.end();
       const level = reason.code === 'BAD_RECORD' ? 'warn' : 'debug';
       log[level]({ peer: session.name, reason: reason.message }, 'disconnected');
     });
+    transport.onProgress = () => {
+      this.#boundRecords(connected);
+    };
+    const refused = this.#admission.admit(connected);
+    if (refused === undefined) {
+      log.debug({ peer: session.name }, 'connected');
+      return;
+    }
+    this.#logRefused(session.name, refused);
+    connection.close(new RpcError('ABORTED', 'too many connections'));
   }
 
-  #closeIdle(): void {
+  /** Long records that never end must not fill the memory. */
+  #boundRecords(connected: Connected): void {
+    if (connected.transport.recordBytes <= LONG_RECORD_BYTES) {
+      this.#longRecords.delete(connected);
+      return;
+    }
+    this.#longRecords.add(connected);
+    const [oldest] = this.#longRecords;
+    if (this.#longRecords.size <= LONG_RECORDS_MAX || oldest === undefined) return;
+    this.#longRecords.delete(oldest);
+    oldest.connection.close(new RpcError('BAD_RECORD', 'too many long records are on their way'));
+  }
+
+  /** Not once for each: an attack would fill the log. */
+  #logRefused(peer: string, why: string): void {
+    this.#refused += 1;
     const nowMs = performance.now();
-    for (const { connection, session } of this.#connections) {
-      if (session.isFgdp || connection.serviced > 0) continue;
-      if (nowMs - connection.lastActivityMs < CONNECTION_IDLE_MS) continue;
-      connection.close(new RpcError('CONNECTION_LOST', 'idle'));
+    if (nowMs - this.#refusedLoggedMs < REFUSED_LOG_MS) return;
+    this.#refusedLoggedMs = nowMs;
+    this.#options.log.warn({ peer, why, refused: this.#refused }, 'connection refused: too many connections');
+  }
+
+  /** Ends connections that are silent, send a record without end, or take no replies. */
+  #closeUnfit(): void {
+    const {
+      idleMs = CONNECTION_IDLE_MS,
+      recordTimeoutMs = RECORD_TIMEOUT_MS,
+      sendStalledMs = SEND_STALLED_MS,
+    } = this.#options.limits ?? {};
+    const nowMs = performance.now();
+    for (const { connection, transport } of [...this.#admission.all]) {
+      if (transport.recordAgeMs > recordTimeoutMs) {
+        connection.close(new RpcError('BAD_RECORD', `a record was not complete after ${recordTimeoutMs} ms`));
+      } else if (transport.sendStalledMs > sendStalledMs) {
+        connection.close(new RpcError('TIMED_OUT', `a reply was not taken within ${sendStalledMs} ms`));
+      } else if (connection.serviced === 0 && nowMs - connection.lastActivityMs > idleMs) {
+        connection.close(new RpcError('CONNECTION_LOST', 'idle'));
+      }
     }
   }
 }

@@ -1,11 +1,35 @@
-/** A TCP connection without a call for this long is closed, in milliseconds; NFS clients connect again by themselves. */
+/** Connections a server holds, all listeners together; when more come, see ConnectionAdmission. */
+export const CONNECTIONS_MAX = 4_096;
+/** Connections it holds in any case, however few files the process may open. */
+export const CONNECTIONS_MIN = 64;
+/** Descriptors left for listeners, channels, databases and the like. */
+export const DESCRIPTORS_SPARE = 256;
+/** Connections of one address, or of one user over the Unix socket. */
+export const CONNECTIONS_PER_PEER_MAX = 1_024;
+/** A record of which more than this has come, and which is not complete, counts as long, in bytes. */
+export const LONG_RECORD_BYTES = 64 * 1024;
+/** Long records on their way at a time, all connections together; the oldest is cut off for one more. */
+export const LONG_RECORDS_MAX = 256;
+/** How long a peer may take to send one record, in milliseconds. */
+export const RECORD_TIMEOUT_MS = 60_000;
+/** How long a peer may take to take one reply, in milliseconds. */
+export const SEND_STALLED_MS = 60_000;
+/** Memory of bulk replies being made or waiting to be sent, all connections together, in bytes. */
+export const REPLY_BYTES_MAX = 256 * 1024 * 1024;
+/** The same of one connection, in bytes: sixteen READs of 1 MiB. */
+export const REPLY_BYTES_PER_CONNECTION_MAX = 16 * 1024 * 1024;
+/** How often connections that were refused are logged, in milliseconds. */
+export const REFUSED_LOG_MS = 10_000;
+/** A connection without a call for this long is closed, in milliseconds; NFS clients connect again by themselves. */
 export const CONNECTION_IDLE_MS = 6 * 60_000;
-/** How often idle connections are looked for, in milliseconds. */
+/** How often idle and stalled connections are looked for, in milliseconds. */
 export const IDLE_CHECK_MS = 10_000;
 /** How long SIGTERM waits for calls that are being answered, in milliseconds. */
 export const DRAIN_MS = 5_000;
 /** Entries of the list that MOUNT's DUMP shows; the oldest go first. */
 export const MOUNT_LIST_MAX = 1_024;
+/** One reply of DUMP, in bytes; what does not fit is left out. */
+export const MOUNT_LIST_BYTES_MAX = 64 * 1024;
 /** Directory entries of one reply take at most this many bytes, whatever the client asks for. */
 export const DIRECTORY_REPLY_BYTES_MAX = 256 * 1024;
 /** How long the local rpcbind may take to answer, in milliseconds. */

@@ -6,8 +6,9 @@ import type { Handlers } from '../rpc/program.ts';
 import { attributes, lookup } from '../store/operations.ts';
 import type { Store } from '../store/store.ts';
 import { callerIdentity, mayUseExport, type ClientSession, type ServerContext } from './client-session.ts';
-import { MOUNT_LIST_MAX } from './limits.ts';
+import { MOUNT_LIST_BYTES_MAX, MOUNT_LIST_MAX } from './limits.ts';
 import { orStatus } from './outcome.ts';
+import { withReplyRoom } from './reply-room.ts';
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
@@ -47,6 +48,7 @@ function mount(store: Store, path: Uint8Array, context: ServerContext): mountres
       let node = store.resolve(store.rootHandle(tree.name));
       for (const name of rest) node = lookup(callerIdentity(context, tree.options), node, name);
       if ((attributes(node).mode & S_IFMT) !== S_IFDIR) return { status: MOUNTSTAT3.MNT3ERR_NOTDIR };
+      context.session.usesExports = true;
       return { status: MNT3_OK, fhandle: node.handle, auth_flavors: [AUTH_SYS] };
     },
     (status) => ({ status: mountStatus(status) }),
@@ -65,6 +67,10 @@ function components(path: Uint8Array): Buffer[] {
   }
   return parts;
 }
+
+/** RPC header and the end of a list; what an entry has beside its two names, padding included. */
+const REPLY_HEADER_BYTES = 64;
+const ENTRY_HEADER_BYTES = 20;
 
 /** Who mounted what, as clients say it: for DUMP only, nothing depends on it (RFC 1813 section 5.2.2). */
 class MountList {
@@ -89,11 +95,16 @@ class MountList {
     for (const [key, mounted] of this.#mounts) if (mounted.host === host) this.#mounts.delete(key);
   }
 
-  entries(): { ml_hostname: Uint8Array; ml_directory: Uint8Array }[] {
-    return [...this.#mounts.values()].map(({ host, directory }) => ({
-      ml_hostname: Buffer.from(host),
-      ml_directory: directory,
-    }));
+  /** The oldest mounts, as many as a reply of `bytes` can hold. */
+  entries(bytes: number): { ml_hostname: Uint8Array; ml_directory: Uint8Array }[] {
+    const entries: ReturnType<MountList['entries']> = [];
+    let left = bytes - REPLY_HEADER_BYTES;
+    for (const { host, directory } of this.#mounts.values()) {
+      left -= ENTRY_HEADER_BYTES + host.length + directory.length;
+      if (left < 0) break;
+      entries.push({ ml_hostname: Buffer.from(host), ml_directory: directory });
+    }
+    return entries;
   }
 }
 
@@ -115,17 +126,21 @@ export function mountProcedures(store: Store): Handlers<typeof MOUNT_PROCEDURES,
       if (reply.status === MNT3_OK) mounts.add(context.session, path);
       return reply;
     },
-    DUMP: () => mounts.entries(),
+    DUMP: (_nothing, context) =>
+      withReplyRoom(context, MOUNT_LIST_BYTES_MAX, (bytes) => mounts.entries(bytes)),
     UMNT: (path, context) => {
       mounts.remove(context.session, path);
     },
     UMNTALL: (_nothing, context) => {
       mounts.removeAll(context.session);
     },
-    EXPORT: () =>
-      store.exports().map(({ name, options }) => ({
-        ex_dir: Buffer.from(`/${name}`),
-        ex_groups: (options.clients ?? []).map((network) => Buffer.from(network)),
-      })),
+    EXPORT: (_nothing, context) =>
+      // What the administrator wrote down is told whole, so only the number of replies under way is bounded.
+      withReplyRoom(context, MOUNT_LIST_BYTES_MAX, () =>
+        store.exports().map(({ name, options }) => ({
+          ex_dir: Buffer.from(`/${name}`),
+          ex_groups: (options.clients ?? []).map((network) => Buffer.from(network)),
+        })),
+      ),
   };
 }

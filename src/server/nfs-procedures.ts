@@ -48,6 +48,7 @@ import { attributesOf, fattr3Of, postOpAttributes } from './attributes.ts';
 import { callerIdentity, mayUseExport, type ServerContext } from './client-session.ts';
 import { DirectoryReplyBudget } from './directory-reply.ts';
 import { DIRECTORY_REPLY_BYTES_MAX } from './limits.ts';
+import { withReplyRoom } from './reply-room.ts';
 import { orStatus, statusOfError } from './outcome.ts';
 
 /** Directory cookies are positions of the file system itself: no verifier is needed to keep them good. */
@@ -70,6 +71,7 @@ class AccessDenied extends Error {}
 function target(store: Store, handle: nfs_fh3, context: ServerContext): Target {
   const node = store.resolve(handle.data);
   if (!mayUseExport(context.session, node.export.options)) throw new AccessDenied();
+  context.session.usesExports = true;
   return { node, identity: callerIdentity(context, node.export.options) };
 }
 
@@ -225,51 +227,58 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
         (status, node) => ({ status, symlink_attributes: postOpAttributes(node) }),
       ),
 
-    READ: (args, context) => read(store, args, context),
-
-    READDIR: (args, context): READDIR3res =>
-      onFile<READDIR3res>(
-        store,
-        args.dir,
-        context,
-        ({ node, identity }) => {
-          const budget = new DirectoryReplyBudget(args.count);
-          const entries: entry3[] = [];
-          const eof = readDirectory(identity, node, args.cookie, ({ fileid, cookie, name }) => {
-            if (!budget.take(name)) return false;
-            entries.push({ fileid, name, cookie });
-            return true;
-          });
-          const dir_attributes = postOpAttributes(node);
-          return { status: NFS3_OK, dir_attributes, cookieverf: COOKIE_VERIFIER, entries, eof };
-        },
-        (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
+    READ: (args, context) =>
+      withReplyRoom(context, Math.min(args.count, TRANSFER_BYTES_MAX), (count) =>
+        read(store, { ...args, count }, context),
       ),
 
-    READDIRPLUS: (args, context): READDIRPLUS3res =>
-      onFile<READDIRPLUS3res>(
-        store,
-        args.dir,
-        context,
-        ({ node, identity }) => {
-          const budget = new DirectoryReplyBudget(args.maxcount, args.dircount);
-          const entries: entryplus3[] = [];
-          const eof = readDirectory(identity, node, args.cookie, ({ fileid, cookie, name }) => {
-            const details = lookupEntry(identity, node, name);
-            if (!budget.take(name, { handleBytes: details?.handle.length })) return false;
-            entries.push({
-              fileid,
-              name,
-              cookie,
-              name_attributes: details === undefined ? null : fattr3Of(node.export, details.attributes),
-              name_handle: details === undefined ? null : { data: details.handle },
+    READDIR: (args, context) =>
+      withReplyRoom(context, Math.min(args.count, DIRECTORY_REPLY_BYTES_MAX), (replyBytes) =>
+        onFile<READDIR3res>(
+          store,
+          args.dir,
+          context,
+          ({ node, identity }) => {
+            const budget = new DirectoryReplyBudget(replyBytes);
+            const entries: entry3[] = [];
+            const eof = readDirectory(identity, node, args.cookie, ({ fileid, cookie, name }) => {
+              if (!budget.take(name)) return false;
+              entries.push({ fileid, name, cookie });
+              return true;
             });
-            return true;
-          });
-          const dir_attributes = postOpAttributes(node);
-          return { status: NFS3_OK, dir_attributes, cookieverf: COOKIE_VERIFIER, entries, eof };
-        },
-        (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
+            const dir_attributes = postOpAttributes(node);
+            return { status: NFS3_OK, dir_attributes, cookieverf: COOKIE_VERIFIER, entries, eof };
+          },
+          (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
+        ),
+      ),
+
+    READDIRPLUS: (args, context) =>
+      withReplyRoom(context, Math.min(args.maxcount, DIRECTORY_REPLY_BYTES_MAX), (replyBytes) =>
+        onFile<READDIRPLUS3res>(
+          store,
+          args.dir,
+          context,
+          ({ node, identity }) => {
+            const budget = new DirectoryReplyBudget(replyBytes, args.dircount);
+            const entries: entryplus3[] = [];
+            const eof = readDirectory(identity, node, args.cookie, ({ fileid, cookie, name }) => {
+              const details = lookupEntry(identity, node, name);
+              if (!budget.take(name, { handleBytes: details?.handle.length })) return false;
+              entries.push({
+                fileid,
+                name,
+                cookie,
+                name_attributes: details === undefined ? null : fattr3Of(node.export, details.attributes),
+                name_handle: details === undefined ? null : { data: details.handle },
+              });
+              return true;
+            });
+            const dir_attributes = postOpAttributes(node);
+            return { status: NFS3_OK, dir_attributes, cookieverf: COOKIE_VERIFIER, entries, eof };
+          },
+          (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
+        ),
       ),
 
     FSSTAT: (args, context): FSSTAT3res =>

@@ -8,8 +8,8 @@ export const CLOSE_LINGER_MS = 1_000;
 export const CONNECT_TIMEOUT_MS = 5_000;
 /** TCP keep-alive: idle time before the first probe, in milliseconds. */
 export const KEEPALIVE_DELAY_MS = 30_000;
-/** Connections one listener holds at a time; further ones are closed at once. */
-export const CONNECTIONS_MAX = 4_096;
+/** Connections one listener holds at a time; further ones are closed at once. Its owner may hold fewer. */
+export const LISTENER_CONNECTIONS_MAX = 8_192;
 /** Size of the slabs a calling connection receives into, in bytes. */
 export const RECEIVE_SLAB_BYTES = 2 * 1024 * 1024;
 /** A slab with less room than this left is given up for a new one, in bytes. */

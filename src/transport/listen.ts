@@ -3,7 +3,7 @@ import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { RpcError } from '../rpc/error.ts';
 import { formatEndpoint, type Endpoint } from './endpoint.ts';
 import { connect } from './connect.ts';
-import { CONNECTIONS_MAX, KEEPALIVE_DELAY_MS } from './limits.ts';
+import { LISTENER_CONNECTIONS_MAX, KEEPALIVE_DELAY_MS } from './limits.ts';
 import { StreamTransport } from './stream.ts';
 
 export interface Listener {
@@ -17,7 +17,7 @@ export interface ListenOptions {
   readonly onConnection: (transport: StreamTransport, endpoint: Endpoint) => void;
   /** Called for a connection over the limit, which is closed at once. */
   readonly onRefused?: (peerName: string) => void;
-  /** Default CONNECTIONS_MAX. */
+  /** Default LISTENER_CONNECTIONS_MAX. */
   readonly connectionsMax?: number;
   /** Mode bits of a Unix socket; default 0o666: who may do what is decided from the peer's credentials. */
   readonly socketMode?: number;
@@ -27,7 +27,7 @@ export interface ListenOptions {
 export async function listen(endpoint: Endpoint, options: ListenOptions): Promise<Listener> {
   if (endpoint.kind === 'unix') await removeStaleSocket(endpoint.path);
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_DELAY_MS });
-  server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX;
+  server.maxConnections = options.connectionsMax ?? LISTENER_CONNECTIONS_MAX;
   server.on('drop', (data) => {
     options.onRefused?.(data?.remoteAddress ?? formatEndpoint(endpoint));
   });

@@ -9,6 +9,8 @@ import type { ReceiveSlabs } from './receive-slabs.ts';
 export class StreamTransport implements RecordTransport {
   readonly peerName: string;
   readonly socket: Socket;
+  /** Runs when more of a record has come, complete or not. */
+  onProgress: (() => void) | undefined;
   readonly #slabs: ReceiveSlabs | undefined;
   #reason: RpcError | undefined;
   #pausedByOwner = false;
@@ -18,6 +20,9 @@ export class StreamTransport implements RecordTransport {
   #ended = false;
   /** Records of the last chunk read that came after `pause`. */
   #held: Uint8Array[][] = [];
+  readonly #decoder: RecordDecoder;
+  #recordBeganMs: number | undefined;
+  #lastSentMs = 0;
 
   /**
    * Takes over a connected socket.
@@ -28,6 +33,11 @@ export class StreamTransport implements RecordTransport {
     this.socket = socket;
     this.#slabs = slabs;
     this.peerName = peerName;
+    this.#decoder = new RecordDecoder((record) => {
+      this.#recordBeganMs = undefined;
+      if (this.#isPaused) this.#held.push(record);
+      else if (this.#reason === undefined) this.#deliver(record);
+    });
     // From the first moment: an error event that nobody hears would end the process.
     socket.on('error', (error) => {
       this.#reason ??= new RpcError('CONNECTION_LOST', `connection to ${peerName} failed: ${error.message}`, {
@@ -40,17 +50,34 @@ export class StreamTransport implements RecordTransport {
     });
   }
 
+  /**
+   * How long the peer has been sending the record that is not complete yet, in milliseconds; 0 between records, and
+   * while it is not read from.
+   */
+  get recordAgeMs(): number {
+    if (this.#recordBeganMs === undefined || this.#isPaused) return 0;
+    return performance.now() - this.#recordBeganMs;
+  }
+
+  /** Bytes kept of a record that is not complete yet. */
+  get recordBytes(): number {
+    return this.#decoder.keptBytes;
+  }
+
+  /** How long the peer has not taken the reply that is due, in milliseconds; 0 while nothing waits to be sent. */
+  get sendStalledMs(): number {
+    return this.socket.writableLength === 0 ? 0 : performance.now() - this.#lastSentMs;
+  }
+
   start(onRecord: (record: Uint8Array[]) => void, onClose: (error: RpcError) => void): void {
     const { socket } = this;
     this.#deliver = onRecord;
-    const decoder = new RecordDecoder((record) => {
-      if (this.#isPaused) this.#held.push(record);
-      else if (this.#reason === undefined) onRecord(record);
-    });
     const receive = (chunk: Uint8Array): void => {
       if (this.#reason !== undefined) return;
       try {
-        decoder.push(chunk);
+        this.#decoder.push(chunk);
+        if (this.#decoder.isWithin) this.#recordBeganMs ??= performance.now();
+        this.onProgress?.();
       } catch (error) {
         if (!(error instanceof RpcError)) throw error;
         this.close(error);
@@ -79,11 +106,13 @@ export class StreamTransport implements RecordTransport {
     }
     const chunks = frameRecord(record);
     const last = chunks.length - 1;
+    if (socket.writableLength === 0) this.#lastSentMs = performance.now();
     socket.cork();
     chunks.forEach((chunk, index) => {
-      if (index === last && onSent !== undefined) {
+      if (index === last) {
         socket.write(chunk, () => {
-          onSent();
+          this.#lastSentMs = performance.now();
+          onSent?.();
         });
       } else {
         socket.write(chunk);
@@ -163,7 +192,12 @@ export class StreamTransport implements RecordTransport {
   }
 
   #update(): void {
-    if (this.#isPaused && this.#reason === undefined) this.socket.pause();
-    else this.socket.resume();
+    if (this.#isPaused && this.#reason === undefined) {
+      this.socket.pause();
+      return;
+    }
+    // What the peer could not send while it was not read from is not its delay.
+    if (this.#recordBeganMs !== undefined && this.socket.isPaused()) this.#recordBeganMs = performance.now();
+    this.socket.resume();
   }
 }
