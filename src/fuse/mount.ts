@@ -1,12 +1,13 @@
 /** Putting a FUSE file system into the tree, and taking it out: mount(2), umount2(2). */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { closeFd } from '../system/files.ts';
 import { openFuseDevice } from '../system/fuse-device.ts';
+import { mountAt } from '../system/mount-table.ts';
 import { mountFileSystem, unmount } from '../system/mounts.ts';
 import { MNT_DETACH, MS_NODEV, MS_NOSUID, MS_RDONLY } from '../system/constants.ts';
 import { MAX_READ_BYTES, READ_AHEAD_KIB } from './limits.ts';
 
-const FILE_SYSTEM_TYPE = 'fuse.nearmount';
+export const FILE_SYSTEM_TYPE = 'fuse.nearmount';
 
 /**
  * Mounts read-only at `mountPoint` (absolute) and returns the device's descriptor, on which the kernel's INIT waits.
@@ -36,11 +37,7 @@ export function mountFuse(source: string, mountPoint: string): number {
  * mountinfo instead of the mount, which only the gateway itself could answer.
  */
 export function deviceOfMount(mountPoint: string): string | undefined {
-  const wanted = escapeMountPath(mountPoint);
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' '))
-    .findLast((fields) => fields[4] === wanted)?.[2];
+  return mountAt(mountPoint)?.device;
 }
 
 /**
@@ -69,12 +66,4 @@ export function widenReadAhead(device: string | undefined): boolean {
   } catch {
     return false;
   }
-}
-
-/** proc(5): space, tab, newline and backslash are octal in mountinfo. */
-function escapeMountPath(path: string): string {
-  return path.replace(
-    /[ \t\n\\]/g,
-    (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`,
-  );
 }

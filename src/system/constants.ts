@@ -5,6 +5,7 @@ export const { O_DIRECTORY, O_NOFOLLOW, O_DIRECT } = constants;
 
 // include/uapi/asm-generic/fcntl.h
 export const O_RDONLY = 0;
+export const O_WRONLY = 1;
 export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 export const O_NOCTTY = 0o400;
@@ -43,6 +44,8 @@ export const SEEK_SET = 0;
 export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
+export const MS_NOEXEC = 8;
+export const MS_REMOUNT = 32;
 export const MS_BIND = 4096;
 export const MS_REC = 16384;
 export const MS_PRIVATE = 1 << 18;

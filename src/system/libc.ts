@@ -71,6 +71,9 @@ const syscallMountSetattr = declare<Call<[number, number, Pointer, number, Point
   'long syscall(long, long, void *, long, void *, size_t)',
 );
 const syscallName = declare<Call<[number, Pointer, number]>>('long syscall(long, void *, long)');
+const syscallCommand = declare<Call<[number, number, number, Pointer, Pointer, number]>>(
+  'long syscall(long, long, long, void *, void *, long)',
+);
 const syscallPair = declare<Call<[number, Pointer, Pointer]>>('long syscall(long, void *, void *)');
 
 /** arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (arm64). */
@@ -91,6 +94,10 @@ const SYSCALL_NUMBERS = {
     capget: 125,
     capset: 126,
     memfd_create: 319,
+    pidfd_open: 434,
+    fsopen: 430,
+    fsconfig: 431,
+    fsmount: 432,
   },
   arm64: {
     getdents64: 61,
@@ -108,6 +115,10 @@ const SYSCALL_NUMBERS = {
     capget: 90,
     capset: 91,
     memfd_create: 279,
+    pidfd_open: 434,
+    fsopen: 430,
+    fsconfig: 431,
+    fsmount: 432,
   },
 } as const;
 
@@ -148,6 +159,10 @@ export const kernel = {
   capget: (header: Pointer, data: Pointer) => syscallPair(NR.capget, header, data),
   capset: (header: Pointer, data: Pointer) => syscallPair(NR.capset, header, data),
   memfdCreate: (name: Pointer, flags: number) => syscallName(NR.memfd_create, name, flags),
+  pidfdOpen: (pid: number, flags: number) => syscallInts(NR.pidfd_open, pid, flags, 0),
+  fsopen: (type: Pointer, flags: number) => syscallName(NR.fsopen, type, flags),
+  fsconfig: (fd: number, command: number) => syscallCommand(NR.fsconfig, fd, command, null, null, 0),
+  fsmount: (fd: number, flags: number) => syscallInts(NR.fsmount, fd, flags, 0),
 };
 
 /** The error of the call just made: errno is read first thing, before anything else can change it. */
