@@ -20,6 +20,7 @@ import { bootId, processGroups } from '../system/process.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import { CliError } from './errors.ts';
 import type { MountOptions } from './mount-options.ts';
+import { tellServiceManager } from './service-readiness.ts';
 
 export interface GatewayProcessOptions {
   /** As the user wrote it; shown by mount(8) and status. */
@@ -27,6 +28,8 @@ export interface GatewayProcessOptions {
   readonly source: Source;
   /** Absolute. */
   readonly mountPoint: string;
+  /** `-o` as the user wrote it; shown by status. */
+  readonly optionLists: readonly string[];
   readonly tableFile: string;
   readonly here: HereIdentity;
   readonly options: MountOptions;
@@ -142,6 +145,7 @@ async function serveMount(
   });
   const stop = (signal: NodeJS.Signals): void => {
     log.info({ signal }, 'unmounting');
+    tellServiceManager(['STOPPING=1'], log);
     try {
       if (!unmountFuse(mountPoint, device)) log.warn({ mountPoint }, 'the mount was gone already');
     } catch (error) {
@@ -157,6 +161,8 @@ async function serveMount(
     return {
       mountPoint,
       source: sourceText,
+      device,
+      options: settings.optionLists.flatMap((list) => list.split(',')).filter((option) => option !== ''),
       pid: process.pid,
       since: since.toISOString(),
       requestsPending: driver.requestsPending,

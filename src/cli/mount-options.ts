@@ -57,6 +57,22 @@ Mount options (-o NAME[=VALUE],...):
   ro                             the mount is read-only in this version
 `;
 
+class UnknownMountOption extends CliError {
+  constructor(item: string) {
+    super(`mount option "${item}" is unknown: see nearmount mount --help`, 2);
+  }
+}
+
+/** Whether an option has a name that nobody knows, as opposed to a wrong value. */
+export function isUnknownMountOption(item: string): boolean {
+  try {
+    parseMountOptions([item]);
+    return false;
+  } catch (error) {
+    return error instanceof UnknownMountOption;
+  }
+}
+
 /**
  * Reads one or more `-o` lists.
  *
@@ -149,7 +165,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
         reservedPort = name === 'resvport';
         break;
       default:
-        throw new CliError(`mount option "${item}" is unknown: see nearmount mount --help`, 2);
+        throw new UnknownMountOption(item);
     }
   }
   if (times.acregminMs > times.acregmaxMs || times.acdirminMs > times.acdirmaxMs) {

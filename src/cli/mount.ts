@@ -1,26 +1,18 @@
 /** `nearmount mount`: checks, starts the gateway behind itself, and returns when the mount answers, like mount(8). */
-import { fork } from 'node:child_process';
-import { accessSync, constants, mkdirSync, openSync, realpathSync, statSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { deviceOfMount } from '../fuse/mount.ts';
-import { createLogger, type LogLevel } from '../observe/log.ts';
+import { createLogger, type Logger, type LogLevel } from '../observe/log.ts';
 import { hereIdentity } from '../resolver/node-identity.ts';
-import { parseSource, type Source } from '../resolver/source.ts';
-import { hasCapability } from '../system/capabilities.ts';
 import { colocationOption } from './colocation.ts';
 import { CliError } from './errors.ts';
 import { runGateway } from './gateway-process.ts';
 import { logLevelOption } from './log-option.ts';
-import { MOUNT_OPTIONS_HELP, parseMountOptions, type MountOptions } from './mount-options.ts';
+import { mountBehind, READY_TIMEOUT_MS, type GatewayMessage } from './mount-behind.ts';
+import { MOUNT_OPTIONS_HELP } from './mount-options.ts';
+import { askMount, checkPlace, realPlace } from './mount-place.ts';
+import { DEFAULT_LOG_FILE, parseRequest, type MountRequest } from './mount-request.ts';
 import { asCliError } from './reported.ts';
-import { RUNTIME_FLAGS } from './runtime-flags.ts';
-
-const DEFAULT_LOG_FILE = '/var/log/nearmount.log';
-/** How long a mount may take until it answers, in milliseconds; reaching the server has its own limits inside. */
-const READY_TIMEOUT_MS = 60_000;
+import { hasServiceManager, tellServiceManager } from './service-readiness.ts';
 
 interface MountCommandOptions {
   readonly options?: readonly string[];
@@ -48,88 +40,30 @@ export function mountCommand(): Command {
     .addOption(logLevelOption())
     .addHelpText('after', MOUNT_OPTIONS_HELP)
     .action(async (sourceText: string, mountPoint: string, options: MountCommandOptions) => {
-      await mount(sourceText, realPath(resolve(mountPoint)), options);
+      const request = {
+        sourceText,
+        mountPoint: realPlace(mountPoint),
+        optionLists: options.options ?? [],
+        tableFile: resolve(options.colocation),
+        node: options.node,
+        cluster: options.cluster,
+        logFile: resolve(options.logFile),
+        logLevel: options.logLevel,
+      };
+      await mount(request, options.foreground === true);
     });
 }
 
-/** The place itself, where a symbolic link leads to it; what is wrong with it is for checkPlace to say. */
-function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
+async function mount(request: MountRequest, inForeground: boolean): Promise<void> {
+  parseRequest(request);
+  await checkPlace(request.mountPoint);
+  if (process.send !== undefined || inForeground) await runHere(request);
+  else await mountBehind(request);
 }
 
-/** What the gateway behind tells the command in front. */
-type GatewayMessage = { readonly ready: true } | { readonly failed: string; readonly exitStatus: 1 | 2 };
-
-async function mount(sourceText: string, mountPoint: string, options: MountCommandOptions): Promise<void> {
-  const mountOptions = parseMountOptions(options.options ?? []);
-  const source = withPorts(parseSource(sourceText), mountOptions);
-  checkPlace(mountPoint);
-  if (process.send !== undefined || options.foreground === true) {
-    await runHere(sourceText, source, mountPoint, mountOptions, options);
-  } else {
-    await startBehind(mountPoint, options);
-  }
-}
-
-function withPorts(source: Source, options: MountOptions): Source {
-  if (options.port === undefined && options.mountPort === undefined) return source;
-  if (source.kind !== 'nfs')
-    throw new CliError('mount options port and mountport go with an nfs:// source', 2);
-  const port = options.port ?? source.port;
-  return {
-    ...source,
-    port,
-    mountPort: options.mountPort ?? (options.port === undefined ? source.mountPort : port),
-  };
-}
-
-/** Everything that can be wrong before anybody is asked. */
-function checkPlace(mountPoint: string): void {
-  if (!hasCapability('CAP_SYS_ADMIN')) {
-    throw new CliError('mounting needs root (CAP_SYS_ADMIN): this version has no mounts for other users', 1);
-  }
-  let isDirectory: boolean;
-  try {
-    isDirectory = statSync(mountPoint).isDirectory();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT')
-      throw new CliError(`mount point ${mountPoint} does not exist: make the directory first`, 1);
-    if (code === 'ENOTCONN') {
-      throw new CliError(
-        `mount point ${mountPoint} holds a dead mount: take it away with umount -l ${mountPoint}`,
-        1,
-      );
-    }
-    throw new CliError(`mount point ${mountPoint} cannot be looked at: ${code}`, 1, error);
-  }
-  if (!isDirectory) throw new CliError(`mount point ${mountPoint} is not a directory`, 1);
-  if (deviceOfMount(mountPoint) !== undefined) {
-    throw new CliError(`mount point ${mountPoint} is busy: something is mounted there, unmount it first`, 1);
-  }
-  try {
-    accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const remedy =
-      code === 'ENOENT'
-        ? 'load the fuse module (modprobe fuse), or give the container the device'
-        : 'check its permissions';
-    throw new CliError(`/dev/fuse cannot be opened (${code}): ${remedy}`, 1, error);
-  }
-}
-
-async function runHere(
-  sourceText: string,
-  source: Source,
-  mountPoint: string,
-  mountOptions: MountOptions,
-  options: MountCommandOptions,
-): Promise<void> {
+async function runHere(request: MountRequest): Promise<void> {
+  const { sourceText, mountPoint, tableFile, node, cluster } = request;
+  const { source, mountOptions } = parseRequest(request);
   const tell = (message: GatewayMessage): void => {
     if (process.send === undefined) return;
     process.send(message, () => {
@@ -137,7 +71,7 @@ async function runHere(
       if (process.connected) process.disconnect();
     });
   };
-  const tableFile = resolve(options.colocation);
+  const log = createLogger({ level: request.logLevel, name: 'mount' });
   // A process behind must not keep the directory it was started in busy.
   if (process.send !== undefined) process.chdir('/');
   try {
@@ -146,11 +80,13 @@ async function runHere(
       source,
       mountPoint,
       tableFile,
-      here: hereIdentity({ node: options.node, cluster: options.cluster }),
+      here: hereIdentity({ node, cluster }),
+      optionLists: request.optionLists,
       options: mountOptions,
-      log: createLogger({ level: options.logLevel, name: 'mount' }),
+      log,
       onReady: () => {
-        tell({ ready: true });
+        if (process.send !== undefined) tell({ ready: true });
+        else void announceMount(mountPoint, log);
       },
     });
   } catch (error) {
@@ -164,6 +100,14 @@ async function runHere(
   }
 }
 
+/** Tells who asked for it that the mount is ready, once it answers another process. */
+async function announceMount(mountPoint: string, log: Logger): Promise<void> {
+  if (!hasServiceManager()) return;
+  const state = await askMount(mountPoint, READY_TIMEOUT_MS);
+  if (state === 'answers') tellServiceManager(['READY=1', `STATUS=mounted at ${mountPoint}`], log);
+  else log.warn({ mountPoint }, 'the mount does not answer: not reported as ready');
+}
+
 function explainMount(error: unknown, mountPoint: string): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall !== 'mount' && syscall !== 'open') return error;
@@ -172,58 +116,4 @@ function explainMount(error: unknown, mountPoint: string): unknown {
     1,
     error,
   );
-}
-
-async function startBehind(mountPoint: string, options: MountCommandOptions): Promise<void> {
-  const log = openLog(options.logFile);
-  const entry = process.argv[1];
-  if (entry === undefined) throw new CliError('cannot tell which program this is');
-  const child = fork(entry, process.argv.slice(2), {
-    detached: true,
-    stdio: ['ignore', log, log, 'ipc'],
-    env: { ...process.env },
-    execArgv: [...new Set([...process.execArgv, ...RUNTIME_FLAGS])],
-  });
-  const outcome = await Promise.race([
-    new Promise<GatewayMessage>((done) => {
-      child.once('message', (message) => {
-        done(message as GatewayMessage);
-      });
-      child.once('exit', (code, signal) => {
-        done({
-          failed: `the gateway ended (${signal ?? `status ${code}`}): see ${options.logFile}`,
-          exitStatus: 1,
-        });
-      });
-    }),
-    delay(READY_TIMEOUT_MS, undefined, { ref: false }).then((): GatewayMessage => {
-      child.kill('SIGTERM');
-      return {
-        failed: `the mount did not come up within ${READY_TIMEOUT_MS / 1000} s: see ${options.logFile}`,
-        exitStatus: 1,
-      };
-    }),
-  ]);
-  if ('failed' in outcome) throw new CliError(outcome.failed, outcome.exitStatus);
-  // Asked from here, because the gateway must never wait for its own mount.
-  const answered = await Promise.race([
-    stat(mountPoint).then(() => true),
-    delay(READY_TIMEOUT_MS, false, { ref: false }),
-  ]);
-  if (!answered) throw new CliError(`the mount at ${mountPoint} does not answer: see ${options.logFile}`);
-  if (child.connected) child.disconnect();
-  child.unref();
-}
-
-function openLog(file: string): number | 'ignore' {
-  try {
-    mkdirSync(dirname(file), { recursive: true });
-    return openSync(file, 'a', 0o640);
-  } catch (error) {
-    throw new CliError(
-      `cannot write the log ${file} (${(error as NodeJS.ErrnoException).code}): choose another with --log-file`,
-      1,
-      error,
-    );
-  }
 }

@@ -25,6 +25,7 @@ import {
   type ServeArguments,
   type ServeSettings,
 } from './serve-settings.ts';
+import { tellServiceManager } from './service-readiness.ts';
 
 interface ServeOptions extends ServeArguments {
   readonly config?: string;
@@ -95,10 +96,15 @@ async function serve(options: ServeOptions): Promise<void> {
   await rpcbind?.register(tcpEndpoints(settings, server));
   isReady = true;
   announce(options, server, log);
+  tellServiceManager(
+    ['READY=1', `STATUS=serving ${server.exports.map(({ name }) => `/${name}`).join(', ')}`],
+    log,
+  );
   await new Promise<void>((done) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'stopping: answering what was taken');
+        tellServiceManager(['STOPPING=1'], log);
         done();
       });
     }

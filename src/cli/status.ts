@@ -9,6 +9,8 @@ const counts = z.record(z.string(), z.number());
 const mountStatus = z.object({
   mountPoint: z.string(),
   source: z.string(),
+  device: z.string().optional(),
+  options: z.array(z.string()).optional(),
   pid: z.number(),
   since: z.string(),
   connected: z.boolean(),
