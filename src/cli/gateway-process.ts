@@ -16,7 +16,7 @@ import { RpcError } from '../rpc/error.ts';
 import { runtimeDirectory, serveStatus } from '../observe/status-socket.ts';
 import type { HereIdentity } from '../resolver/node-identity.ts';
 import type { Source } from '../resolver/source.ts';
-import { bootId, processGroups } from '../system/process.ts';
+import { bootId, processCredentials } from '../system/process.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import { CliError } from './errors.ts';
 import type { MountOptions } from './mount-options.ts';
@@ -81,7 +81,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
       link,
       rootAttributes,
       routes,
-      groupsOf: processGroups,
+      processOf: processCredentials,
       onWarning: (message, error) => {
         log.warn({ err: error }, message);
       },

@@ -1,9 +1,11 @@
 /** The lasting tie to a server: sessions come and go beneath it, calls are sent again until they are answered. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { NFS_PROGRAM, type NFS_PROCEDURES } from '../nfs3/nfs.ts';
+import type { GETACL3res } from '../nfs3/nfsacl.ts';
 import { NFSSTAT3 } from '../nfs3/status.ts';
 import { freshXid } from '../rpc/caller.ts';
 import type { opaque_auth } from '../rpc/auth.ts';
+import type { WideCredential } from './credential.ts';
 import { RpcError } from '../rpc/error.ts';
 import type { ArgsOf, ResultOf } from '../rpc/program.ts';
 import {
@@ -27,6 +29,8 @@ export interface RetryOptions {
 /** Who waits for a call. */
 export interface Waiter {
   readonly credential: opaque_auth;
+  /** Set for a caller with more groups than the credential holds. */
+  readonly wide?: WideCredential | undefined;
   /** Read only where waiting may be long, so that it can be made on demand. */
   readonly signal: AbortSignal;
 }
@@ -43,12 +47,13 @@ export type SessionOpener = (better?: Session) => Promise<Session | undefined>;
 
 /** Every procedure name of NFS. */
 export type NfsProcedure = keyof typeof NFS_PROCEDURES;
+type CountedCall = NfsProcedure | 'GRANT' | 'GETACL';
 
 export class ServerLink {
   readonly #open: SessionOpener;
   readonly #options: RetryOptions;
   readonly #events: LinkEvents;
-  readonly #callCounts = new Map<NfsProcedure | 'GRANT', number>();
+  readonly #callCounts = new Map<CountedCall, number>();
   #session: Session;
   #ready: Promise<Session> | undefined;
   #recheck: NodeJS.Timeout | undefined;
@@ -124,6 +129,22 @@ export class ServerLink {
     });
   }
 
+  /**
+   * Asks for a file's ACLs; undefined where the server of the session in use knows none.
+   *
+   * @param mask of NFS_ACL and NFS_DFACL
+   */
+  async getAcl(handle: Uint8Array, mask: number, waiter: Waiter): Promise<GETACL3res | undefined> {
+    if (this.isConnected && !this.#session.knowsAcls) return undefined;
+    this.#count('GETACL');
+    return this.#persist(waiter, (session) =>
+      session.getAcl(handle, mask, {
+        credential: waiter.credential,
+        timeoutMs: this.#options.timeoutMs,
+      }),
+    );
+  }
+
   /** Asked after something was awaited. */
   #isClosed(): boolean {
     return this.#closed;
@@ -133,7 +154,7 @@ export class ServerLink {
     return session === this.#session && session.closed === undefined && !this.#closed;
   }
 
-  #count(name: NfsProcedure | 'GRANT'): void {
+  #count(name: CountedCall): void {
     this.#callCounts.set(name, (this.#callCounts.get(name) ?? 0) + 1);
   }
 

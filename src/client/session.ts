@@ -17,6 +17,7 @@ import {
 } from '../fgdp/program.ts';
 import { verifyProof } from '../fgdp/proof.ts';
 import { MOUNT_PROGRAM } from '../nfs3/mount.ts';
+import { NFSACL_PROGRAM, type GETACL3res } from '../nfs3/nfsacl.ts';
 import { MNT3_OK, MOUNTSTAT3, NFS3_OK, mountStatusName, statusName, type nfs3error } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
 import { NO_AUTH, type opaque_auth } from '../rpc/auth.ts';
@@ -66,8 +67,8 @@ export type GrantOutcome =
   | { readonly kind: 'wire'; readonly reason: string; readonly attributes: fattr3 }
   | { readonly kind: 'failed'; readonly status: nfs3error };
 
-/** How servers without FGDP answer HELLO: mostly PROG_UNAVAIL, some look at the credential first. */
-const WITHOUT_FGDP: ReadonlySet<RpcErrorCode> = new Set<RpcErrorCode>([
+/** How servers without a program answer its calls: mostly PROG_UNAVAIL, some look at the credential first. */
+const WITHOUT_PROGRAM: ReadonlySet<RpcErrorCode> = new Set<RpcErrorCode>([
   'PROG_UNAVAIL',
   'PROG_MISMATCH',
   'PROC_UNAVAIL',
@@ -152,7 +153,7 @@ async function sayHello(
       { timeoutMs: ROUTE_TRY_TIMEOUT_MS },
     );
   } catch (error) {
-    if (!(error instanceof RpcError) || !WITHOUT_FGDP.has(error.code)) throw error;
+    if (!(error instanceof RpcError) || !WITHOUT_PROGRAM.has(error.code)) throw error;
     if (target.server !== undefined) {
       throw new RouteError(
         `the server at ${name} cannot prove to be ${target.server.name}: it does not speak FGDP`,
@@ -263,6 +264,7 @@ export class Session {
   readonly #connection: RpcConnection;
   readonly #peer: FgdpPeer | undefined;
   readonly #released: bigint[] = [];
+  #knowsAcls = true;
   #grantsInFlight = 0;
   readonly #grantQueue: (() => void)[] = [];
 
@@ -325,6 +327,24 @@ export class Session {
     options?: CallOptions,
   ): Promise<ResultOf<P[K]>> {
     return this.#connection.call(program, name, args, options);
+  }
+
+  /** Whether the server speaks NFSACL, as far as is known. */
+  get knowsAcls(): boolean {
+    return this.#knowsAcls;
+  }
+
+  /** GETACL of NFSACL; undefined once the server has said that it does not speak it. */
+  async getAcl(object: Uint8Array, mask: number, options: CallOptions): Promise<GETACL3res | undefined> {
+    if (!this.#knowsAcls) return undefined;
+    try {
+      const args = { object: { data: object }, mask };
+      return await this.#connection.call(NFSACL_PROGRAM, 'GETACL', args, options);
+    } catch (error) {
+      if (!(error instanceof RpcError) || !WITHOUT_PROGRAM.has(error.code)) throw error;
+      this.#knowsAcls = false;
+      return undefined;
+    }
   }
 
   /**

@@ -92,6 +92,8 @@ export const FUSE_INIT_FLAG = {
   READDIRPLUS_AUTO: 1n << 14n,
   ASYNC_DIO: 1n << 15n,
   PARALLEL_DIROPS: 1n << 18n,
+  /** The kernel asks for ACLs by GETXATTR and decides by them. */
+  POSIX_ACL: 1n << 20n,
   MAX_PAGES: 1n << 22n,
   CACHE_SYMLINKS: 1n << 23n,
   HANDLE_KILLPRIV_V2: 1n << 28n,

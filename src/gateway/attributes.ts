@@ -6,13 +6,14 @@ import type { Attributes, Timestamp } from './operations.ts';
 export const S_IFMT = 0o170000;
 export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
+export const S_IFLNK = 0o120000;
 
 const TYPE_BITS: Readonly<Record<ftype3, number>> = {
   [FTYPE3.NF3REG]: S_IFREG,
   [FTYPE3.NF3DIR]: S_IFDIR,
   [FTYPE3.NF3BLK]: 0o060000,
   [FTYPE3.NF3CHR]: 0o020000,
-  [FTYPE3.NF3LNK]: 0o120000,
+  [FTYPE3.NF3LNK]: S_IFLNK,
   [FTYPE3.NF3SOCK]: 0o140000,
   [FTYPE3.NF3FIFO]: 0o010000,
 };

@@ -6,9 +6,10 @@ import { errnoOfStatus } from '../nfs3/errno.ts';
 import { ACCESS3_EXECUTE, ACCESS3_LOOKUP, ACCESS3_READ } from '../nfs3/nfs.ts';
 import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
+import { Acls } from './acls.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import { S_IFMT, attributesOfFattr3, attributesOfStat, isDirectory } from './attributes.ts';
-import { Callers, type Caller } from './callers.ts';
+import { Callers, type Caller, type CallerProcess } from './callers.ts';
 import { DirectoryStream, type DirectoryPage } from './directory-stream.ts';
 import { InodeTable, type Inode } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
@@ -69,7 +70,7 @@ export interface GatewayDependencies {
   readonly rootAttributes: fattr3;
   /** Why the route in use was taken, and what became of the others. */
   readonly routes: { readonly why: string; readonly verdicts: readonly RouteVerdict[] };
-  readonly groupsOf: (pid: number) => readonly number[];
+  readonly processOf: (pid: number) => CallerProcess;
   readonly onWarning: (message: string, error: unknown) => void;
 }
 
@@ -112,6 +113,7 @@ export class Gateway implements Operations {
   readonly #names = new NameCache(NAME_CACHE_ENTRIES_MAX);
   readonly #knowledge: Knowledge;
   readonly #files: OpenFiles;
+  readonly #acls: Acls;
   readonly #directories = new Map<bigint, OpenDirectory>();
   #nextDirectoryHandle = 1n;
   /** As the server said last; nothing before it was asked. */
@@ -122,13 +124,14 @@ export class Gateway implements Operations {
     this.#link = dependencies.link;
     this.#routes = dependencies.routes;
     this.#onWarning = dependencies.onWarning;
-    this.#callers = new Callers(dependencies.groupsOf);
+    this.#callers = new Callers(dependencies.processOf);
     this.#inodes = new InodeTable(
       dependencies.link.session.rootHandle,
       attributesOfFattr3(dependencies.rootAttributes),
       options.attributeTimes,
     );
     this.#knowledge = new Knowledge(dependencies.link, this.#names, options.attributeTimes);
+    this.#acls = new Acls(dependencies.link, this.#knowledge);
     this.#files = new OpenFiles(dependencies.link, this.#inodes, this.#knowledge, {
       rsizeBytes: options.rsizeBytes,
       dataPath: options.dataPath,
@@ -185,7 +188,7 @@ export class Gateway implements Operations {
     if (directory === undefined) return ESTALE;
     const remembered = this.#lookupRemembered(directory, name);
     if (remembered !== undefined) return remembered;
-    return this.#guard(() => this.#lookup(directory, name, this.#callers.caller(context)));
+    return this.#guard(() => this.#lookup(directory, name, this.#caller(context, directory)));
   }
 
   /** What a listing has told about a name, as long as directory and file are believed. */
@@ -243,7 +246,7 @@ export class Gateway implements Operations {
     }
     if (inode.remainingMs > 0) return inode.reply();
     return this.#guard(async () => {
-      const caller = this.#callers.caller(context);
+      const caller = this.#caller(context, inode);
       const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
       if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
       inode.update(attributesOfFattr3(reply.obj_attributes), this.#options.attributeTimes);
@@ -260,7 +263,7 @@ export class Gateway implements Operations {
     if ((mask & X_OK) !== 0) wanted |= isDirectory(inode.attributes) ? ACCESS3_LOOKUP : ACCESS3_EXECUTE;
     if (wanted === 0) return 0;
     return this.#guard(async () => {
-      const granted = await this.#knowledge.rights(inode, this.#callers.caller(context), false);
+      const granted = await this.#knowledge.rights(inode, this.#caller(context, inode), false);
       if (typeof granted === 'object') return granted.errno;
       return (granted & wanted) === wanted ? 0 : EACCES;
     });
@@ -270,7 +273,7 @@ export class Gateway implements Operations {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     return this.#guard(async () => {
-      const caller = this.#callers.caller(context);
+      const caller = this.#caller(context, inode);
       const reply = await this.#link.nfs('READLINK', { symlink: { data: inode.handle } }, caller);
       this.#knowledge.learn(inode, reply.symlink_attributes);
       if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
@@ -282,7 +285,7 @@ export class Gateway implements Operations {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     if ((flags & O_ACCMODE) !== 0) return EROFS;
-    return this.#guard(() => this.#files.open(inode, flags, this.#callers.caller(context)));
+    return this.#guard(() => this.#files.open(inode, flags, this.#caller(context, inode)));
   }
 
   read(
@@ -314,7 +317,7 @@ export class Gateway implements Operations {
       this.#directories.set(fileHandle, { inode, stream: new DirectoryStream(this.#link, inode.handle) });
       return { fileHandle, keepCache: false };
     };
-    const caller = this.#callers.caller(context);
+    const caller = this.#caller(context, inode);
     if (inode.remainingMs > 0 && ((inode.accessOf.get(caller.key) ?? 0) & ACCESS3_READ) !== 0) return add();
     return this.#guard(async () => {
       const rights = await this.#knowledge.rights(inode, caller, true);
@@ -326,7 +329,7 @@ export class Gateway implements Operations {
   readdir(fileHandle: bigint, cookie: bigint, sink: DirectorySink, context: CallContext): Answer<0> {
     const open = this.#directories.get(fileHandle);
     if (open === undefined) return EBADF;
-    return this.#guard(() => this.#readdir(open, cookie, sink, this.#callers.caller(context)));
+    return this.#guard(() => this.#readdir(open, cookie, sink, this.#caller(context, open.inode)));
   }
 
   async #readdir(
@@ -395,7 +398,7 @@ export class Gateway implements Operations {
     // umount(8) asks before it unmounts, and must not wait for a server that is away.
     if (!this.#link.isConnected) return this.#statistics;
     return this.#guard(async () => {
-      const caller = this.#callers.caller(context);
+      const caller = this.#caller(context, inode);
       const reply = await this.#link.nfs('FSSTAT', { fsroot: { data: inode.handle } }, caller);
       this.#knowledge.learn(inode, reply.obj_attributes);
       if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
@@ -414,12 +417,18 @@ export class Gateway implements Operations {
   }
 
   /**
-   * user.nearmount.route, .datapath and .why of one file. They are answered when asked for and not listed, so
-   * that programs which copy all attributes do not carry them away.
+   * The POSIX ACLs, and user.nearmount.route, .datapath and .why of one file. The latter are answered when asked for
+   * and not listed, so that programs which copy all attributes do not carry them away.
    */
-  getxattr(nodeId: NodeId, name: string, _context: CallContext): Outcome<{ readonly value: Uint8Array }> {
+  getxattr(nodeId: NodeId, name: string, context: CallContext): Answer<{ readonly value: Uint8Array }> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
+    if (Acls.isName(name)) {
+      return (
+        this.#acls.known(inode, name) ??
+        this.#guard(() => this.#acls.ask(inode, name, this.#caller(context, inode)))
+      );
+    }
     if (!name.startsWith(XATTR_PREFIX)) return name.startsWith('system.') ? EOPNOTSUPP : ENODATA;
     const text = this.#explain(inode, name.slice(XATTR_PREFIX.length));
     return text === undefined ? ENODATA : { value: Buffer.from(text) };
@@ -440,6 +449,11 @@ export class Gateway implements Operations {
       default:
         return undefined;
     }
+  }
+
+  /** Who asks about an inode. */
+  #caller(context: CallContext, inode: Inode): Caller {
+    return this.#callers.caller(context, [inode.attributes.gid]);
   }
 
   /** Turns what can go wrong with a call into an errno; anything else is a fault of ours and passes on. */

@@ -1,4 +1,5 @@
 /** The inodes the kernel knows: node id, file handle, attributes, and how they are open. */
+import type { InodeAcls } from './acls.ts';
 import { isDirectory, sameVersion } from './attributes.ts';
 import { nextAttributeTime, type AttributeTimes } from './attribute-times.ts';
 import { ROOT_NODE_ID, type Attributes, type AttributesReply, type NodeId } from './operations.ts';
@@ -23,6 +24,8 @@ export class Inode {
   readonly accessOf = new Map<string, number>();
   /** Who was granted the file itself, by credential; cleared together with accessOf. */
   readonly readers = new Set<string>();
+  /** Its POSIX ACLs, once the server was asked for them. */
+  acls: InodeAcls | undefined;
   #validMs: number | undefined;
   #expiresMs = 0;
   #updatedMs = 0;

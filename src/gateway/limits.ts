@@ -2,8 +2,11 @@
 export const NAME_CACHE_ENTRIES_MAX = 65_536;
 /** Callers whose supplementary groups are remembered. */
 export const CALLER_CACHE_ENTRIES_MAX = 4_096;
-/** How long a caller's supplementary groups are believed, in milliseconds: a pid can be given to another process. */
-export const CALLER_CACHE_MS = 1_000;
+/**
+ * How long a caller's supplementary groups are believed, in milliseconds: the kernel does not tell when they change. Long
+ * enough that a busy process is looked at for less than a hundredth of its time.
+ */
+export const CALLER_CACHE_MS = 20;
 /** Granted files kept after their last close, so that opening them again needs no call; the oldest go first. */
 export const GRANTS_KEPT_MAX = 1_024;
 /** How long such a file is kept, in milliseconds. While it is, a deleted file's blocks stay allocated. */

@@ -20,6 +20,9 @@ const EINVAL = 22;
 const ELOOP = 40;
 const EOPNOTSUPP = 95;
 const ESTALE = 116;
+/** include/linux/fs.h: the file is opened to run it. The kernel leaves the bit among the flags of OPEN. */
+const FMODE_EXEC = 0x20;
+const READ_FOR_ALL = 0o444;
 
 export interface OpenFilesOptions {
   /** Bytes of one READ, 4 KiB to 1 MiB. */
@@ -107,11 +110,11 @@ export class OpenFiles {
       if (typeof granted === 'number') return granted;
       if (typeof granted !== 'string') {
         inode.open = { files: 0, held: granted, why: granted.why };
-        return this.#add(inode, flags, caller);
+        return this.#addHeld(inode, flags, caller);
       }
       why = granted;
     }
-    const refused = mayRead(await this.#knowledge.rights(inode, caller, true));
+    const refused = mayOpen(await this.#knowledge.rights(inode, caller, true), flags);
     if (refused !== undefined) return refused;
     why ??= 'the mount has datapath=wire';
     this.lastWireReason = why;
@@ -123,16 +126,27 @@ export class OpenFiles {
   async #openHeld(inode: Inode, held: HeldFile, flags: number, caller: Caller): Promise<Outcome<Opened>> {
     const stat = held.file.status();
     this.#knowledge.refresh(inode, attributesOfStat(stat));
+    // The name the kernel remembers may be another file's by now: ESTALE makes it look again.
+    return this.#addHeld(inode, flags, caller, stat.nlink === 0n ? ESTALE : undefined);
+  }
+
+  /** One more open of a granted file, for whoever may; nobody keeps it open in vain. */
+  async #addHeld(inode: Inode, flags: number, caller: Caller, refused?: Errno): Promise<Outcome<Opened>> {
     try {
-      // The name the kernel remembers may be another file's by now: ESTALE makes it look again.
-      if (stat.nlink === 0n) return ESTALE;
-      const refused = inode.readers.has(caller.key)
-        ? undefined
-        : mayRead(await this.#knowledge.rights(inode, caller, false));
-      return refused ?? this.#add(inode, flags, caller);
+      return refused ?? (await this.#refuseHeld(inode, flags, caller)) ?? this.#add(inode, flags, caller);
     } finally {
       if (inode.open?.files === 0) this.#closeInode(inode);
     }
+  }
+
+  /**
+   * A grant says that its caller may read or execute. Which of them was checked by the guest's kernel, unless it lets
+   * the caller past modes: then the server is asked, where the mode leaves it open.
+   */
+  async #refuseHeld(inode: Inode, flags: number, caller: Caller): Promise<Errno | undefined> {
+    const isChecked = !caller.passesModes || (inode.attributes.mode & READ_FOR_ALL) === READ_FOR_ALL;
+    if (isChecked && inode.readers.has(caller.key)) return undefined;
+    return mayOpen(await this.#knowledge.rights(inode, caller, false), flags);
   }
 
   /** The file itself, by a grant; a string says why the wire serves instead. */
@@ -290,8 +304,9 @@ function errnoOfSystemError(error: unknown): Errno {
   return Math.abs(errno);
 }
 
-/** Execute permission lets a client read, so that it can run programs: RFC 1813 section 4.4. */
-function mayRead(rights: Rights): Errno | undefined {
+/** Whoever may execute a file may be sent its bytes (RFC 1813 section 4.4), but only to run it. */
+function mayOpen(rights: Rights, flags: number): Errno | undefined {
   if (typeof rights === 'object') return rights.errno;
-  return (rights & (ACCESS3_READ | ACCESS3_EXECUTE)) === 0 ? EACCES : undefined;
+  const wanted = (flags & FMODE_EXEC) === 0 ? ACCESS3_READ : ACCESS3_READ | ACCESS3_EXECUTE;
+  return (rights & wanted) === 0 ? EACCES : undefined;
 }

@@ -20,3 +20,5 @@ export const MNTNAMLEN = 255;
 export const MOUNT_LIST_MAX = 4096;
 /** Most authentication flavors in a MNT reply. */
 export const MOUNT_FLAVORS_MAX = 32;
+/** Most entries of one POSIX ACL in NFSACL (include/linux/nfsacl.h). */
+export const NFS_ACL_ENTRIES_MAX = 1024;

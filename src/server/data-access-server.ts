@@ -5,6 +5,7 @@ import { ChannelListener, channelPath } from '../fgdp/channel.ts';
 import { FGDP_PROGRAM } from '../fgdp/program.ts';
 import { MOUNT_PROGRAM } from '../nfs3/mount.ts';
 import { NFS_PROGRAM } from '../nfs3/nfs.ts';
+import { NFSACL_PROGRAM } from '../nfs3/nfsacl.ts';
 import { RpcConnection } from '../rpc/connection.ts';
 import { Dispatcher } from '../rpc/dispatcher.ts';
 import { RpcError } from '../rpc/error.ts';
@@ -16,6 +17,7 @@ import type { Endpoint, UnixEndpoint } from '../transport/endpoint.ts';
 import { listen, type Listener } from '../transport/listen.ts';
 import type { StreamTransport } from '../transport/stream.ts';
 import type { Logger } from '../observe/log.ts';
+import { aclProcedures } from './acl-procedures.ts';
 import { ClientSession, type Peer, type ServerContext } from './client-session.ts';
 import { fgdpProcedures } from './fgdp-procedures.ts';
 import { ConnectionAdmission, type Admitted, type AdmissionLimits } from './connection-admission.ts';
@@ -186,6 +188,7 @@ export class DataAccessServer {
       channels: this.#channels,
     };
     this.#dispatcher.register(NFS_PROGRAM, nfsProcedures(this.#store));
+    this.#dispatcher.register(NFSACL_PROGRAM, aclProcedures(this.#store));
     this.#dispatcher.register(MOUNT_PROGRAM, mountProcedures(this.#store));
     this.#dispatcher.register(FGDP_PROGRAM, fgdpProcedures(service));
     for (const endpoint of tcp) this.#listeners.push(await listen(endpoint, { onConnection, onRefused }));

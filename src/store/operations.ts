@@ -31,6 +31,7 @@ import {
   type FileSystemStatus,
 } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
+import { getXattr } from '../system/xattrs.ts';
 import type { ExportTree } from './export-tree.ts';
 import { DIRECTORY_BUFFER_BYTES, DIRECTORY_DEPTH_MAX, NAME_BYTES_MAX } from './limits.ts';
 import { openChecked, type ReadFile } from './open-file.ts';
@@ -68,6 +69,15 @@ export function access(identity: Identity, node: StoreNode, wanted: number): num
       .filter((bit) => (offered & bit) !== 0 && faccess(node.fd, bit))
       .reduce((granted, bit) => granted | bit, 0),
   );
+}
+
+const ACL_XATTRS = { access: 'system.posix_acl_access', default: 'system.posix_acl_default' } as const;
+
+/** A POSIX ACL as the kernel keeps it (acl(5)); undefined where the file has none. A link never has one. */
+export function readAcl(node: StoreNode, kind: keyof typeof ACL_XATTRS): Buffer | undefined {
+  if ((attributes(node).mode & S_IFMT) === S_IFLNK) return undefined;
+  becomeServer();
+  return getXattr(node.fd, ACL_XATTRS[kind]);
 }
 
 /** The target of a symbolic link, as it is stored; ErrnoError EINVAL for anything else. Everybody may read it. */

@@ -52,7 +52,12 @@ export type Capability = (typeof CAPABILITIES)[number];
 export function hasCapability(capability: Capability): boolean {
   const line = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/thread-self/status', 'latin1'))?.[1];
   if (line === undefined) throw new Error('/proc/thread-self/status has no CapEff line');
-  return ((BigInt(`0x${line}`) >> BigInt(CAPABILITIES.indexOf(capability))) & 1n) === 1n;
+  return (BigInt(`0x${line}`) & capabilityBit(capability)) !== 0n;
+}
+
+/** The capability's bit in the sets of /proc/PID/status. */
+export function capabilityBit(capability: Capability): bigint {
+  return 1n << BigInt(CAPABILITIES.indexOf(capability));
 }
 
 const LINUX_CAPABILITY_VERSION_3 = 0x20080522;

@@ -31,6 +31,7 @@ export const libc = {
     'long readlinkat(int, void *, void *, size_t)',
   ),
   fstatfs: declare<Call<[number, Pointer]>>('int fstatfs(int, void *)'),
+  getxattr: declare<Call<[string, string, Pointer, number]>>('long getxattr(str, str, void *, size_t)'),
   mount: declare<Call<[string, string, string | null, number, string | null]>>(
     'int mount(str, str, str, ulong, str)',
   ),

@@ -68,5 +68,5 @@ export const ATTRIBUTES: fattr3 = {
 };
 
 export function caller(signal: AbortSignal = new AbortController().signal): Caller {
-  return { credential: NO_AUTH, key: 'test', signal };
+  return { credential: NO_AUTH, passesModes: false, key: 'test', signal };
 }

@@ -20,6 +20,7 @@ import {
   type CREATE3args,
   type MKNOD3args,
 } from '../../src/nfs3/nfs.ts';
+import type { NFSACL_PROCEDURES } from '../../src/nfs3/nfsacl.ts';
 import type { MOUNT_PROCEDURES } from '../../src/nfs3/mount.ts';
 import { MOUNTSTAT3, NFS3_OK, NFSSTAT3, type mountstat3, type nfs3error } from '../../src/nfs3/status.ts';
 import { FTYPE3, TIME_HOW } from '../../src/nfs3/types.ts';
@@ -303,6 +304,21 @@ export const NFS_ARBITRARIES: ProcedureArbitraries<typeof NFS_PROCEDURES> = {
   COMMIT: {
     args: record({ file: nfs_fh3, offset: u64, count: u32 }),
     result: result({ ...wcc, verf: verifier }, wcc),
+  },
+};
+
+// nfs3/nfsacl
+const acl = record({ count: u32, entries: few(record({ type: u32, id: u32, perm: u32 })) });
+
+export const NFSACL_ARBITRARIES: ProcedureArbitraries<typeof NFSACL_PROCEDURES> = {
+  NULL: { args: nothing, result: nothing },
+  GETACL: {
+    args: record({ object: nfs_fh3, mask: u32 }),
+    result: result({ ...attributes, mask: u32, access: acl, default: acl }, attributes),
+  },
+  SETACL: {
+    args: record({ object: nfs_fh3, mask: u32, access: acl, default: acl }),
+    result: result(attributes, attributes),
   },
 };
 

@@ -5,6 +5,7 @@ import t from 'tap';
 import { FGDP_PROGRAM } from '../../src/fgdp/program.ts';
 import { MOUNT_PROGRAM } from '../../src/nfs3/mount.ts';
 import { NFS_PROGRAM } from '../../src/nfs3/nfs.ts';
+import { NFSACL_PROGRAM } from '../../src/nfs3/nfsacl.ts';
 import { authsys_parms } from '../../src/rpc/auth.ts';
 import { call_body, message_header, reply_body } from '../../src/rpc/message.ts';
 import type { Procedures, Program } from '../../src/rpc/program.ts';
@@ -13,6 +14,7 @@ import { XdrError } from '../../src/xdr/error.ts';
 import {
   FGDP_ARBITRARIES,
   MOUNT_ARBITRARIES,
+  NFSACL_ARBITRARIES,
   NFS_ARBITRARIES,
   authsys,
   callBody,
@@ -57,6 +59,7 @@ const DECLARATIONS: readonly Declaration[] = [
   declaration('reply_body', reply_body, replyBody),
   declaration('authsys_parms', authsys_parms, authsys),
   ...declarationsOf(NFS_PROGRAM, NFS_ARBITRARIES),
+  ...declarationsOf(NFSACL_PROGRAM, NFSACL_ARBITRARIES),
   ...declarationsOf(MOUNT_PROGRAM, MOUNT_ARBITRARIES),
   ...declarationsOf(FGDP_PROGRAM, FGDP_ARBITRARIES),
 ];

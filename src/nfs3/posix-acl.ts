@@ -1,0 +1,120 @@
+/** POSIX ACLs as Linux keeps them in extended attributes (include/uapi/linux/posix_acl_xattr.h), and as NFSACL sends them. */
+import { NFS_ACL_DEFAULT, type aclent } from './nfsacl.ts';
+
+/** Extended attributes that hold an ACL. */
+export const ACCESS_ACL_XATTR = 'system.posix_acl_access';
+export const DEFAULT_ACL_XATTR = 'system.posix_acl_default';
+
+/** include/uapi/linux/posix_acl.h; NFSACL uses the same numbers. */
+const ACL_USER_OBJ = 0x01;
+const ACL_USER = 0x02;
+const ACL_GROUP_OBJ = 0x04;
+const ACL_GROUP = 0x08;
+const ACL_MASK = 0x10;
+const ACL_OTHER = 0x20;
+const TAGS: ReadonlySet<number> = new Set([
+  ACL_USER_OBJ,
+  ACL_USER,
+  ACL_GROUP_OBJ,
+  ACL_GROUP,
+  ACL_MASK,
+  ACL_OTHER,
+]);
+
+const XATTR_VERSION = 2;
+const XATTR_HEADER_BYTES = 4;
+const XATTR_ENTRY_BYTES = 8;
+const UNDEFINED_ID = 0xffffffff;
+const PERMISSION_BITS = 7;
+/** Owner, owning group, others: what the mode says already. */
+const MINIMAL_ENTRIES = 3;
+
+interface AclEntry {
+  readonly tag: number;
+  /** Counts for ACL_USER and ACL_GROUP. */
+  readonly id: number;
+  readonly perm: number;
+}
+
+/** Whose ids NFSACL tells beside the entries of owner and owning group. */
+export interface AclOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+const isNamed = (tag: number): boolean => tag === ACL_USER || tag === ACL_GROUP;
+
+/** The value of an ACL's extended attribute; undefined for bytes that are none. */
+function parseXattr(value: Uint8Array): AclEntry[] | undefined {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
+  const body = bytes.length - XATTR_HEADER_BYTES;
+  if (body < 0 || body % XATTR_ENTRY_BYTES !== 0 || bytes.readUInt32LE(0) !== XATTR_VERSION) return undefined;
+  return Array.from({ length: body / XATTR_ENTRY_BYTES }, (_, index) => {
+    const at = XATTR_HEADER_BYTES + index * XATTR_ENTRY_BYTES;
+    return { tag: bytes.readUInt16LE(at), perm: bytes.readUInt16LE(at + 2), id: bytes.readUInt32LE(at + 4) };
+  });
+}
+
+function formatXattr(entries: readonly AclEntry[]): Buffer {
+  const bytes = Buffer.alloc(XATTR_HEADER_BYTES + entries.length * XATTR_ENTRY_BYTES);
+  bytes.writeUInt32LE(XATTR_VERSION, 0);
+  entries.forEach(({ tag, perm, id }, index) => {
+    const at = XATTR_HEADER_BYTES + index * XATTR_ENTRY_BYTES;
+    bytes.writeUInt16LE(tag, at);
+    bytes.writeUInt16LE(perm, at + 2);
+    bytes.writeUInt32LE(isNamed(tag) ? id : UNDEFINED_ID, at + 4);
+  });
+  return bytes;
+}
+
+/** What GETACL answers for a file without an access ACL, as other servers do: its mode, with a mask. */
+export function aclOfMode(mode: number, owner: AclOwner): aclent[] {
+  const perm = (shift: number): number => (mode >> shift) & PERMISSION_BITS;
+  return [
+    { type: ACL_USER_OBJ, id: owner.uid, perm: perm(6) },
+    { type: ACL_GROUP_OBJ, id: owner.gid, perm: perm(3) },
+    { type: ACL_MASK, id: 0, perm: perm(3) },
+    { type: ACL_OTHER, id: 0, perm: perm(0) },
+  ];
+}
+
+/** An extended attribute in NFSACL's form; undefined for a value that is no ACL. */
+export function aclOfXattr(value: Uint8Array, owner: AclOwner, isDefault: boolean): aclent[] | undefined {
+  const flag = isDefault ? NFS_ACL_DEFAULT : 0;
+  const entries = parseXattr(value);
+  if (entries === undefined) return undefined;
+  const idOf = ({ tag, id }: AclEntry): number => {
+    if (tag === ACL_USER_OBJ) return owner.uid;
+    if (tag === ACL_GROUP_OBJ) return owner.gid;
+    return isNamed(tag) ? id : 0;
+  };
+  const list = entries.map((entry) => ({ type: entry.tag | flag, id: idOf(entry), perm: entry.perm }));
+  const group = entries.find(({ tag }) => tag === ACL_GROUP_OBJ);
+  // NFSACL has a mask in every ACL that is not empty.
+  if (entries.length === MINIMAL_ENTRIES && group !== undefined) {
+    list.splice(2, 0, { type: ACL_MASK | flag, id: 0, perm: group.perm });
+  }
+  return list;
+}
+
+/**
+ * NFSACL's entries as the value of an extended attribute, sorted as the kernel keeps them.
+ *
+ * @returns null where there is no ACL beyond the mode, undefined for entries that make no valid ACL
+ */
+export function xattrOfAcl(list: readonly aclent[], isDefault: boolean): Buffer | null | undefined {
+  const entries = list.map(({ type, id, perm }) => ({ tag: type & ~NFS_ACL_DEFAULT, id, perm }));
+  if (entries.some(({ tag, perm }) => !TAGS.has(tag) || (perm & ~PERMISSION_BITS) !== 0)) return undefined;
+  if (entries.length === 0) return null;
+  entries.sort((a, b) => a.tag - b.tag || (isNamed(a.tag) ? a.id - b.id : 0));
+  const of = (tag: number): AclEntry[] => entries.filter((entry) => entry.tag === tag);
+  const mask = of(ACL_MASK);
+  const named = entries.filter(({ tag }) => isNamed(tag));
+  const single = [ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_OTHER].every((tag) => of(tag).length === 1);
+  if (!single || mask.length > 1 || (named.length > 0 && mask.length === 0)) return undefined;
+  // Four entries without a name whose mask is the group's: the mode, in Solaris' way.
+  const isMinimal =
+    named.length === 0 && (mask[0] === undefined || mask[0].perm === of(ACL_GROUP_OBJ)[0]?.perm);
+  if (!isMinimal) return formatXattr(entries);
+  return isDefault ? formatXattr(entries.filter(({ tag }) => tag !== ACL_MASK)) : null;
+}
