@@ -71,6 +71,12 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
         log.warn('another server serves the export now: open files are lost');
       log.info({ route: session.route, endpoint: formatEndpoint(session.endpoint) }, 'server reached again');
     },
+    onGroupsCut: ({ uid, groups }) => {
+      log.warn(
+        { uid, groups: groups.length },
+        'this server takes 16 groups of a user: rights by other groups may be missing',
+      );
+    },
     onTryFailed: (error, pauseMs) => {
       log.debug({ err: error, pauseMs }, 'no route yet');
     },

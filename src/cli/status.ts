@@ -29,6 +29,8 @@ const mountStatus = z.object({
   mappedBytes: z.string(),
   calls: counts,
   lastWireReason: z.string().optional(),
+  /** Gateways started by an older version do not count them. */
+  groupsCut: z.number().default(0),
 });
 type MountStatus = z.infer<typeof mountStatus>;
 
@@ -65,6 +67,9 @@ function describe(mount: MountStatus): string {
     `  open files ${describeCounts(mount.openFiles)}; opened so far ${describeCounts(mount.opens)}`,
     `  bytes      ${mount.wireBytes} by wire, ${mount.mappedBytes} mapped; what passes through is read by the kernel and not counted`,
     `  calls      ${describeCounts(mount.calls)}`,
+    ...(mount.groupsCut === 0
+      ? []
+      : [`  groups     ${mount.groupsCut} calls with 16 of their caller's groups: the server takes no more`]),
     ...(mount.lastWireReason === undefined ? [] : [`  wire       last used because ${mount.lastWireReason}`]),
   ];
   return `${lines.map(visible).join('\n')}\n`;

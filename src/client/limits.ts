@@ -6,6 +6,8 @@ export const RECONNECT_PAUSE_MIN_MS = 50;
 export const RECONNECT_PAUSE_MAX_MS = 2_000;
 /** While a worse route is in use, better ones are tried again this often, in milliseconds. */
 export const ROUTE_RECHECK_MS = 15_000;
+/** Callers with more than 16 groups whose name at the server is remembered, by session; the oldest go first. */
+export const SHORTHANDS_MAX = 1_024;
 /** Pause before a call answered NFS3ERR_JUKEBOX is sent again, in milliseconds (RFC 1813 leaves it to the client). */
 export const JUKEBOX_PAUSE_MS = 1_000;
 /**

@@ -40,6 +40,8 @@ export interface LinkEvents {
   readonly onRestored: (session: Session) => void;
   /** A try failed; called for each, with the pause before the next. */
   readonly onTryFailed: (error: Error, pauseMs: number) => void;
+  /** A caller has more groups than the server takes; called once. */
+  readonly onGroupsCut?: (caller: WideCredential) => void;
 }
 
 /** Opens a session over the best route that works now. `better` limits it to routes better than the one in use. */
@@ -58,6 +60,7 @@ export class ServerLink {
   #ready: Promise<Session> | undefined;
   #recheck: NodeJS.Timeout | undefined;
   #closed = false;
+  #groupsCut = 0;
   #adoptedMs = performance.now();
   #pauseMs = RECONNECT_PAUSE_MIN_MS;
   /** The last look for a better route: two at once would judge the routes differently. */
@@ -86,6 +89,11 @@ export class ServerLink {
     return this.#callCounts;
   }
 
+  /** Calls made with 16 of their caller's groups, because the server takes no more. */
+  get groupsCut(): number {
+    return this.#groupsCut;
+  }
+
   /** Ends the link and its session. */
   close(): void {
     this.#closed = true;
@@ -105,12 +113,12 @@ export class ServerLink {
   ): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> {
     this.#count(name);
     for (;;) {
-      const options = {
-        credential: waiter.credential,
-        xid: freshXid(),
-        timeoutMs: this.#options.timeoutMs,
-      };
-      const result = await this.#persist(waiter, (session) => session.call(NFS_PROGRAM, name, args, options));
+      const options = { xid: freshXid(), timeoutMs: this.#options.timeoutMs };
+      const result = await this.#persist(waiter, (session) =>
+        this.#as(session, waiter, (credential) =>
+          session.call(NFS_PROGRAM, name, args, { ...options, credential }),
+        ),
+      );
       const status = (result as { status?: number } | undefined)?.status;
       if (status !== NFSSTAT3.NFS3ERR_JUKEBOX) return result;
       await delay(JUKEBOX_PAUSE_MS, undefined, { signal: waiter.signal }).catch((error: unknown) => {
@@ -125,7 +133,8 @@ export class ServerLink {
     this.#count('GRANT');
     return this.#persist(waiter, async (session) => {
       if (!session.canGrant) return undefined;
-      return session.grant(handle, { credential: waiter.credential, timeoutMs: this.#options.timeoutMs });
+      const { timeoutMs } = this.#options;
+      return this.#as(session, waiter, (credential) => session.grant(handle, { credential, timeoutMs }));
     });
   }
 
@@ -143,6 +152,16 @@ export class ServerLink {
         timeoutMs: this.#options.timeoutMs,
       }),
     );
+  }
+
+  /** Makes a call in the waiter's name, with all its groups where the server takes them. */
+  #as<T>(session: Session, waiter: Waiter, call: (credential: opaque_auth) => Promise<T>): Promise<T> {
+    const { wide } = waiter;
+    if (wide !== undefined && !session.carriesAllGroups) {
+      this.#groupsCut += 1;
+      if (this.#groupsCut === 1) this.#events.onGroupsCut?.(wide);
+    }
+    return session.as(waiter, this.#options.timeoutMs, call);
   }
 
   /** Asked after something was awaited. */

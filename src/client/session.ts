@@ -6,6 +6,7 @@ import { FGDP_VERSION, GRANTS_UNREAD_MAX, RELEASE_GRANTS_MAX } from '../fgdp/lim
 import {
   EXPORT_LEVEL,
   FEATURE_DESCRIPTORS,
+  FEATURE_SHORT_CREDENTIALS,
   FGDP_PROGRAM,
   GRANT_STAT,
   HELLO_STAT,
@@ -27,7 +28,9 @@ import { RpcError, type RpcErrorCode } from '../rpc/error.ts';
 import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
 import { connect } from '../transport/connect.ts';
 import { formatEndpoint, type Endpoint } from '../transport/endpoint.ts';
+import type { WideCredential } from './credential.ts';
 import { PING_AFTER_MS, ROUTE_TRY_TIMEOUT_MS } from './limits.ts';
+import { Shorthands } from './shorthands.ts';
 
 export type RouteKind = 'near' | 'backplane' | 'network';
 
@@ -73,7 +76,10 @@ const WITHOUT_PROGRAM: ReadonlySet<RpcErrorCode> = new Set<RpcErrorCode>([
   'PROG_MISMATCH',
   'PROC_UNAVAIL',
   'AUTH_ERROR',
+  'AUTH_REJECTEDCRED',
 ]);
+
+const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS;
 
 interface FgdpPeer {
   readonly serverName: string;
@@ -149,7 +155,7 @@ async function sayHello(
     hello = await connection.call(
       FGDP_PROGRAM,
       'HELLO',
-      { version: FGDP_VERSION, features: FEATURE_DESCRIPTORS, nonce, channel_token: token },
+      { version: FGDP_VERSION, features: FEATURES, nonce, channel_token: token },
       { timeoutMs: ROUTE_TRY_TIMEOUT_MS },
     );
   } catch (error) {
@@ -263,6 +269,7 @@ export class Session {
   readonly #offer: ExportOffer;
   readonly #connection: RpcConnection;
   readonly #peer: FgdpPeer | undefined;
+  readonly #shorthands: Shorthands | undefined;
   readonly #released: bigint[] = [];
   #knowsAcls = true;
   #grantsInFlight = 0;
@@ -287,6 +294,8 @@ export class Session {
       clearInterval(ping);
       peer?.channel?.close();
     });
+    const features = peer?.features ?? 0;
+    this.#shorthands = (features & FEATURE_SHORT_CREDENTIALS) === 0 ? undefined : new Shorthands(connection);
   }
 
   /**
@@ -302,6 +311,25 @@ export class Session {
   get canGrant(): boolean {
     const has = ((this.#peer?.features ?? 0) & FEATURE_DESCRIPTORS) !== 0;
     return has && this.#offer.level === EXPORT_LEVEL.DESCRIPTORS;
+  }
+
+  /** Whether callers can say all their groups, however many. */
+  get carriesAllGroups(): boolean {
+    return this.#shorthands !== undefined;
+  }
+
+  /**
+   * Makes a call in somebody's name: with the credential as it is, or with all the groups of a wide caller where the
+   * server takes them. `call` runs a second time when the server has forgotten who it was told about.
+   */
+  as<T>(
+    caller: { readonly credential: opaque_auth; readonly wide?: WideCredential | undefined },
+    timeoutMs: number,
+    call: (credential: opaque_auth) => Promise<T>,
+  ): Promise<T> {
+    const { credential, wide } = caller;
+    if (wide === undefined || this.#shorthands === undefined) return call(credential);
+    return this.#shorthands.use(wide, timeoutMs, call);
   }
 
   get closed(): RpcError | undefined {

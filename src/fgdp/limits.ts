@@ -8,6 +8,10 @@ export const GRANTS_PER_SESSION_MAX = 65_536;
 export const MAPPED_READ_BYTES_MAX = 1024 * 1024;
 /** Grants released by one RELEASE call. */
 export const RELEASE_GRANTS_MAX = 1_024;
+/** Most groups of one caller, beside its own: the kernel's NGROUPS_MAX. */
+export const CREDENTIAL_GROUPS_MAX = 65_536;
+/** Longest name that CREDENTIAL gives a caller, in bytes: the body of AUTH_SHORT (RFC 5531 section 8.2). */
+export const SHORTHAND_BYTES_MAX = 400;
 /** Channels accepted whose HELLO has not come yet; the oldest is closed when one more arrives. */
 export const CHANNELS_PENDING_MAX = 64;
 /** How long such a channel may wait for its HELLO, in milliseconds. */

@@ -18,7 +18,7 @@ import {
 import { procedure, type Program } from '../rpc/program.ts';
 import { NFS3_OK, nfsstat3 } from '../nfs3/status.ts';
 import { fattr3, nfs_fh3, post_op_attr } from '../nfs3/types.ts';
-import { FGDP_VERSION, RELEASE_GRANTS_MAX } from './limits.ts';
+import { CREDENTIAL_GROUPS_MAX, FGDP_VERSION, RELEASE_GRANTS_MAX, SHORTHAND_BYTES_MAX } from './limits.ts';
 
 export const TOKEN_BYTES = 32;
 export const NONCE_BYTES = 32;
@@ -31,6 +31,8 @@ const server_id = opaqueFixed('server_id', SERVER_ID_BYTES);
 
 /** Feature bits of HELLO. */
 export const FEATURE_DESCRIPTORS = 0x0001;
+/** CREDENTIAL, and calls with AUTH_SHORT. */
+export const FEATURE_SHORT_CREDENTIALS = 0x0002;
 
 export const HELLO_STAT = {
   HELLO_OK: 0,
@@ -136,12 +138,24 @@ export type LEVELres = Infer<typeof LEVELres>;
 export const RELEASEargs = struct('RELEASEargs', { grants: array(u64, RELEASE_GRANTS_MAX, 8) });
 export type RELEASEargs = Infer<typeof RELEASEargs>;
 
+/** A caller with more groups than AUTH_SYS holds; on this connection it counts as the same AUTH_SYS would. */
+export const CREDENTIALargs = struct('CREDENTIALargs', {
+  uid: u32,
+  gid: u32,
+  groups: array(u32, CREDENTIAL_GROUPS_MAX),
+});
+export type CREDENTIALargs = Infer<typeof CREDENTIALargs>;
+/** What AUTH_SHORT carries from now on, on this connection. */
+export const CREDENTIALres = struct('CREDENTIALres', { shorthand: opaque('shorthand', SHORTHAND_BYTES_MAX) });
+export type CREDENTIALres = Infer<typeof CREDENTIALres>;
+
 export const FGDP_PROCEDURES = {
   NULL: procedure(0, nothing, nothing),
   HELLO: procedure(1, HELLOargs, HELLOres),
   GRANT: procedure(2, GRANTargs, GRANTres),
   RELEASE: procedure(3, RELEASEargs, nothing),
   LEVEL: procedure(4, LEVELargs, LEVELres),
+  CREDENTIAL: procedure(5, CREDENTIALargs, CREDENTIALres),
 } as const;
 
 export const FGDP_PROGRAM: Program<typeof FGDP_PROCEDURES> = {

@@ -101,6 +101,8 @@ export interface GatewayStatus {
   readonly calls: Readonly<Record<string, number>>;
   /** Why the last file that had to use the wire did. */
   readonly lastWireReason: string | undefined;
+  /** Calls that could name 16 of their caller's groups only. */
+  readonly groupsCut: number;
 }
 
 export class Gateway implements Operations {
@@ -180,6 +182,7 @@ export class Gateway implements Operations {
       mappedBytes: this.#files.mappedBytes,
       calls: Object.fromEntries(this.#link.callCounts),
       lastWireReason: this.#files.lastWireReason,
+      groupsCut: this.#link.groupsCut,
     };
   }
 

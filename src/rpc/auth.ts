@@ -4,6 +4,8 @@ import { AUTH_BODY_BYTES_MAX, AUTH_MACHINENAME_BYTES_MAX, AUTH_SYS_GROUPS_MAX } 
 
 export const AUTH_NONE = 0;
 export const AUTH_SYS = 1;
+/** RFC 5531 section 8.2: a credential that this server has named before. */
+export const AUTH_SHORT = 2;
 
 /** The flavor stays a plain number: an unknown one is answered with AUTH_BADCRED, it is not garbage. */
 export const opaque_auth = struct('opaque_auth', { flavor: u32, body: opaque('body', AUTH_BODY_BYTES_MAX) });
@@ -30,19 +32,20 @@ export const auth_stat = enumeration('auth_stat', {
 });
 export type auth_stat = Infer<typeof auth_stat>;
 export const AUTH_BADCRED = 1;
+export const AUTH_REJECTEDCRED = 2;
 export const AUTH_TOOWEAK = 5;
 
 export const NO_AUTH: opaque_auth = { flavor: AUTH_NONE, body: new Uint8Array(0) };
 
+export interface SysCredential {
+  readonly flavor: 'sys';
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+}
+
 /** Who a call says it comes from. Groups past the sixteenth do not fit AUTH_SYS and are cut by `authSys`. */
-export type Credential =
-  | { readonly flavor: 'none' }
-  | {
-      readonly flavor: 'sys';
-      readonly uid: number;
-      readonly gid: number;
-      readonly groups: readonly number[];
-    };
+export type Credential = { readonly flavor: 'none' } | SysCredential;
 
 export const ANONYMOUS: Credential = { flavor: 'none' };
 
@@ -61,6 +64,11 @@ export function authSys(
     gids: groups.slice(0, AUTH_SYS_GROUPS_MAX),
   });
   return { flavor: AUTH_SYS, body: Buffer.concat(body) };
+}
+
+/** The AUTH_SHORT credential that stands for one the server has named by `shorthand`. */
+export function authShort(shorthand: Uint8Array): opaque_auth {
+  return { flavor: AUTH_SHORT, body: shorthand };
 }
 
 /** The credential behind an opaque_auth; undefined for a flavor not spoken here. Throws XdrError on a bad body. */

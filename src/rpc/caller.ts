@@ -4,7 +4,7 @@ import type { Codec } from '../xdr/codec.ts';
 import { XdrError } from '../xdr/error.ts';
 import { XdrReader } from '../xdr/reader.ts';
 import { XdrWriter } from '../xdr/writer.ts';
-import { NO_AUTH, type opaque_auth } from './auth.ts';
+import { AUTH_REJECTEDCRED, NO_AUTH, type opaque_auth } from './auth.ts';
 import { RpcError, type RpcErrorCode } from './error.ts';
 import {
   ACCEPT_STAT,
@@ -181,5 +181,6 @@ function replyError(name: string, body: reply_body): RpcError | undefined {
       `the server speaks RPC versions ${body.low} to ${body.high}, not ${RPC_VERSION}`,
     );
   }
-  return new RpcError('AUTH_ERROR', `the server refuses the credential of ${name} (auth_stat ${body.why})`);
+  const code = body.why === AUTH_REJECTEDCRED ? 'AUTH_REJECTEDCRED' : 'AUTH_ERROR';
+  return new RpcError(code, `the server refuses the credential of ${name} (auth_stat ${body.why})`);
 }

@@ -2,7 +2,7 @@
 import { XdrReader } from '../xdr/reader.ts';
 import { XdrError } from '../xdr/error.ts';
 import { Caller, type CallOptions } from './caller.ts';
-import type { CallInfo, Dispatcher } from './dispatcher.ts';
+import type { CallInfo, Dispatcher, FindShorthand } from './dispatcher.ts';
 import { RpcError } from './error.ts';
 import { CALLS_IN_FLIGHT_MAX } from './limits.ts';
 import { MSG_TYPE, message_header } from './message.ts';
@@ -26,6 +26,8 @@ export interface RecordTransport {
 export interface Serving<Context> {
   readonly dispatcher: Dispatcher<Context>;
   readonly makeContext: (call: CallInfo) => Context;
+  /** Where AUTH_SHORT is spoken. */
+  readonly findShorthand?: FindShorthand;
   /** Default CALLS_IN_FLIGHT_MAX. */
   readonly callsInFlightMax?: number;
 }
@@ -145,7 +147,7 @@ export class RpcConnection<Context = undefined> {
     this.#serviced += 1;
     if (this.#serviced >= limit) this.transport.pause();
     try {
-      const reply = await serving.dispatcher.dispatch(record, serving.makeContext);
+      const reply = await serving.dispatcher.dispatch(record, serving.makeContext, serving.findShorthand);
       if (reply === undefined) {
         this.close(new RpcError('BAD_RECORD', `call from ${this.transport.peerName} does not decode`));
       } else if (this.#closed !== undefined) {

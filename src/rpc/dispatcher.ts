@@ -4,7 +4,14 @@ import { decodeAll } from '../xdr/codec.ts';
 import { XdrError } from '../xdr/error.ts';
 import { XdrReader } from '../xdr/reader.ts';
 import { XdrWriter } from '../xdr/writer.ts';
-import { AUTH_BADCRED, NO_AUTH, readCredential, type Credential } from './auth.ts';
+import {
+  AUTH_BADCRED,
+  AUTH_REJECTEDCRED,
+  AUTH_SHORT,
+  NO_AUTH,
+  readCredential,
+  type Credential,
+} from './auth.ts';
 import {
   ACCEPT_STAT,
   MSG_TYPE,
@@ -52,6 +59,9 @@ export interface DispatcherHooks {
   readonly onCall?: (call: CallInfo) => void;
 }
 
+/** The credential that a shorthand of AUTH_SHORT stands for on a connection; undefined for one not known (any more). */
+export type FindShorthand = (shorthand: Uint8Array) => Credential | undefined;
+
 /**
  * Runs calls against the registered programs. PROG_UNAVAIL, PROG_MISMATCH, PROC_UNAVAIL, GARBAGE_ARGS,
  * RPC_MISMATCH and AUTH_ERROR are decided here and nowhere else.
@@ -83,11 +93,13 @@ export class Dispatcher<Context> {
    * Answers one CALL record.
    *
    * @param makeContext builds what handlers receive; it may use the credential and register afterReply
+   * @param findShorthand where AUTH_SHORT is spoken
    * @returns the reply, or undefined when the record is not a call that can be answered (no xid to answer to)
    */
   async dispatch(
     record: readonly Uint8Array[],
     makeContext: (call: CallInfo) => Context,
+    findShorthand?: FindShorthand,
   ): Promise<Reply | undefined> {
     const reader = new XdrReader(record);
     let xid: number;
@@ -111,13 +123,15 @@ export class Dispatcher<Context> {
     }
 
     let credential: Credential | undefined;
+    const isShort = call.cred.flavor === AUTH_SHORT && findShorthand !== undefined;
     try {
-      credential = readCredential(call.cred);
+      credential = isShort ? findShorthand(call.cred.body) : readCredential(call.cred);
     } catch (error) {
       if (!(error instanceof XdrError)) throw error;
     }
     if (credential === undefined) {
-      return reply(xid, { reply: REPLY_STAT.MSG_DENIED, reject: REJECT_STAT.AUTH_ERROR, why: AUTH_BADCRED });
+      const why = isShort ? AUTH_REJECTEDCRED : AUTH_BADCRED;
+      return reply(xid, { reply: REPLY_STAT.MSG_DENIED, reject: REJECT_STAT.AUTH_ERROR, why });
     }
 
     const versions = this.#programs.get(call.prog);

@@ -5,6 +5,7 @@ export type RpcErrorCode =
   | 'ABORTED' // the caller gave up
   | 'RPC_MISMATCH' // RFC 5531: the peer does not speak RPC version 2
   | 'AUTH_ERROR' // RFC 5531: the peer refuses the credential
+  | 'AUTH_REJECTEDCRED' // RFC 5531: the peer has forgotten what the credential stands for
   | 'PROG_UNAVAIL' // RFC 5531: the peer has no such program
   | 'PROG_MISMATCH' // RFC 5531: the program has other versions
   | 'PROC_UNAVAIL' // RFC 5531: the program has no such procedure

@@ -5,6 +5,7 @@ import type { CallInfo } from '../rpc/dispatcher.ts';
 import type { ExportOptions } from '../store/export-options.ts';
 import { squashIdentity } from '../store/squash.ts';
 import { ReplyAccount, ReplyBudget } from './reply-budget.ts';
+import { Shorthands } from './shorthands.ts';
 import { canSwitchIdentity, serverIdentity, type Identity } from '../store/identity.ts';
 
 /** Who a connection comes from. */
@@ -20,6 +21,8 @@ export class ClientSession {
   channel: ServerChannel | undefined;
   /** Whether HELLO was said. */
   isFgdp = false;
+  /** Callers that CREDENTIAL has told about. */
+  readonly shorthands = new Shorthands();
   /** Grants not released yet. */
   readonly grants = new Set<bigint>();
   /** Room for its bulk replies. */

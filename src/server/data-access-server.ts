@@ -213,6 +213,7 @@ export class DataAccessServer {
     const connection = new RpcConnection<ServerContext>(transport, {
       dispatcher: this.#dispatcher,
       makeContext: (call) => ({ call, session }),
+      findShorthand: (shorthand) => session.shorthands.find(shorthand),
     });
     const connected: Connected = {
       connection,

@@ -4,6 +4,7 @@ import { FGDP_VERSION, GRANTS_PER_SESSION_MAX } from '../fgdp/limits.ts';
 import {
   EXPORT_LEVEL,
   FEATURE_DESCRIPTORS,
+  FEATURE_SHORT_CREDENTIALS,
   GRANT_STAT,
   HELLO_STAT,
   SHARED_FILE_KIND,
@@ -33,6 +34,7 @@ export interface FgdpService {
   readonly channels: ChannelListener | undefined;
 }
 
+const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS;
 /** As program.ts declares it. */
 const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
@@ -79,7 +81,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     return {
       status: HELLO_STAT.HELLO_OK,
       version: FGDP_VERSION,
-      features: args.features & FEATURE_DESCRIPTORS,
+      features: args.features & FEATURES,
       server_id: key.id,
       server_name: Buffer.from(service.serverName),
       boot_id,
@@ -156,5 +158,8 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     RELEASE: (args, { session }) => {
       for (const grantId of args.grants) session.grants.delete(grantId);
     },
+    CREDENTIAL: ({ uid, gid, groups }, { session }) => ({
+      shorthand: session.shorthands.add({ flavor: 'sys', uid, gid, groups }),
+    }),
   };
 }

@@ -24,6 +24,10 @@ export const REFUSED_LOG_MS = 10_000;
 export const CONNECTION_IDLE_MS = 6 * 60_000;
 /** How often idle and stalled connections are looked for, in milliseconds. */
 export const IDLE_CHECK_MS = 10_000;
+/** Callers with more than 16 groups that one connection has told about; the one not heard of longest goes first. */
+export const SHORTHANDS_PER_SESSION_MAX = 1_024;
+/** Groups of all these callers together, four bytes each. */
+export const SHORTHAND_GROUPS_PER_SESSION_MAX = 131_072;
 /** How long SIGTERM waits for calls that are being answered, in milliseconds. */
 export const DRAIN_MS = 5_000;
 /** Entries of the list that MOUNT's DUMP shows; the oldest go first. */

@@ -141,7 +141,7 @@ export class OpenFiles {
    */
   open(identity: Identity, file: FileToOpen): ReadFile {
     const status = regularFileStatus(file.fd);
-    const key = `${file.key}/${identity.uid}:${identity.gid}:${identity.groups.join()}`;
+    const key = `${file.key}/${identity.uid}:${identity.gid}:${groupsKey(identity.groups)}`;
     const known = this.#cache.get(key);
     // Modes, owners and ACLs do not change without ctime.
     if (known?.checkedCtimeNs === status.ctimeNs) return known;
@@ -158,6 +158,18 @@ export class OpenFiles {
   close(): void {
     this.#cache.clear();
   }
+}
+
+const groupKeys = new WeakMap<readonly number[], string>();
+
+/** The same for the same groups; a caller of hundreds of groups brings the same array each time. */
+function groupsKey(groups: readonly number[]): string {
+  let key = groupKeys.get(groups);
+  if (key === undefined) {
+    key = groups.join();
+    groupKeys.set(groups, key);
+  }
+  return key;
 }
 
 /** Opens a file anew, with the checks of OpenFiles.open; the caller closes it. */

@@ -110,6 +110,7 @@ function switchTo(state: ThreadIdentity, identity: Identity): void {
 function isSame(a: Identity | undefined, b: Identity): boolean {
   if (a === b) return true;
   if (a?.uid !== b.uid || a.gid !== b.gid || a.groups.length !== b.groups.length) return false;
+  if (a.groups === b.groups) return true;
   return a.groups.every((group, index) => group === b.groups[index]);
 }
 

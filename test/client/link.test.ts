@@ -165,3 +165,21 @@ t.test('an ended link ends its waiters', async (t) => {
   link.close();
   await t.rejects(call, { code: 'CONNECTION_LOST' });
 });
+
+t.test('a server without CREDENTIAL is sent 16 groups, which is counted and told once', async (t) => {
+  const first = scriptedSession(OK);
+  const told: number[] = [];
+  const link = new ServerLink(first.session, never, HARD, {
+    onLost: () => undefined,
+    onRestored: () => undefined,
+    onTryFailed: () => undefined,
+    onGroupsCut: ({ uid }) => told.push(uid),
+  });
+  t.teardown(() => link.close());
+  const wide = { uid: 7, gid: 7, groups: Array.from({ length: 17 }, (_, index) => index), key: 'wide' };
+  for (const who of [caller(), { ...caller(), wide }, { ...caller(), wide }]) {
+    t.match(await link.nfs('GETATTR', { object }, who), { status: 0 });
+  }
+  t.equal(link.groupsCut, 2);
+  t.strictSame(told, [7]);
+});

@@ -91,6 +91,7 @@ t.test('what a server can refuse', async (t) => {
     [`00000000 ${NO_AUTH} 00000005`, 'SYSTEM_ERR'],
     ['00000001 00000000 00000003 00000004', 'RPC_MISMATCH'],
     ['00000001 00000001 00000005', 'AUTH_ERROR'],
+    ['00000001 00000001 00000002', 'AUTH_REJECTEDCRED'],
   ] as const;
   for (const [rest, code] of cases) {
     const { caller, sent, add } = setup();

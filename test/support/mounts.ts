@@ -186,6 +186,7 @@ export interface MountStatus {
   readonly wireBytes: string;
   readonly calls: Readonly<Record<string, number>>;
   readonly lastWireReason?: string;
+  readonly groupsCut: number;
 }
 
 export interface RunningMount {

@@ -396,5 +396,9 @@ export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
     args: record({ file: nfs_fh3 }),
     result: result({ file_attributes: fattr3, body: grant }, { file_attributes: post_op_attr }),
   },
+  CREDENTIAL: {
+    args: record({ uid: u32, gid: u32, groups: fc.array(u32, { maxLength: 64 }) }),
+    result: record({ shorthand: bytes(400) }),
+  },
   RELEASE: { args: record({ grants: fc.array(u64, { maxLength: 20 }) }), result: nothing },
 };
