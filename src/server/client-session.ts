@@ -3,6 +3,7 @@ import { BlockList, isIPv6 } from 'node:net';
 import type { ServerChannel } from '../fgdp/channel.ts';
 import type { CallInfo } from '../rpc/dispatcher.ts';
 import type { ExportOptions } from '../store/export-options.ts';
+import { outsideIdentity, type PeerClaims } from '../transport/peer.ts';
 import { squashIdentity } from '../store/squash.ts';
 import { ReplyAccount, ReplyBudget } from './reply-budget.ts';
 import { Shorthands } from './shorthands.ts';
@@ -10,8 +11,8 @@ import { canSwitchIdentity, serverIdentity, type Identity } from '../store/ident
 
 /** Who a connection comes from. */
 export type Peer =
-  /** Over a Unix socket the kernel says who it is: SO_PEERCRED, SO_PEERGROUPS. */
-  | { readonly kind: 'unix'; readonly identity: Identity }
+  /** Over a Unix socket the kernel says who it is, and in whose name it may speak. */
+  | { readonly kind: 'unix'; readonly identity: Identity; readonly claims: PeerClaims }
   | { readonly kind: 'tcp'; readonly address: string; readonly port: number };
 
 export class ClientSession {
@@ -65,12 +66,20 @@ function claimedIdentity({ call, session }: ServerContext, options: ExportOption
   const { peer } = session;
   if (!canSwitchIdentity()) return serverIdentity();
   if (peer.kind === 'tcp' && options.clients === undefined) return anonymousIdentity(options);
-  // A peer that is not root is only ever itself, whatever AUTH_SYS claims.
-  if (peer.kind === 'unix' && peer.identity.uid !== 0) return peer.identity;
+  // A peer that could not become others is only ever itself, whatever AUTH_SYS claims.
+  const claims = peer.kind === 'unix' ? peer.claims : 'any';
+  if (peer.kind === 'unix' && claims === 'itself') return withoutRoot(peer.identity, options);
   const { credential } = call;
   if (credential.flavor === 'none') return anonymousIdentity(options);
   const { uid, gid, groups } = credential;
-  return { uid, gid, groups };
+  const claimed = { uid, gid, groups };
+  if (typeof claims === 'string') return claimed;
+  return withoutRoot(outsideIdentity(claims, claimed) ?? anonymousIdentity(options), options);
+}
+
+/** Uid 0 without root's powers, as in a user namespace, is not what uid 0 is here: it is squashed on every export. */
+function withoutRoot(identity: Identity, options: ExportOptions): Identity {
+  return identity.uid === 0 ? squashIdentity({ ...options, squash: 'root' }, identity) : identity;
 }
 
 /** Who the caller is to an export. A server without root serves everybody as its own uid. */

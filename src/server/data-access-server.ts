@@ -11,7 +11,7 @@ import { Dispatcher } from '../rpc/dispatcher.ts';
 import { RpcError } from '../rpc/error.ts';
 import { warmThreadPool } from '../store/identity.ts';
 import { Store, type ExportChanges } from '../store/store.ts';
-import { peerIdentity } from '../transport/peer.ts';
+import { unixPeer } from '../transport/peer.ts';
 import type { ExportOptions } from '../store/export-options.ts';
 import type { Endpoint, UnixEndpoint } from '../transport/endpoint.ts';
 import { listen, type Listener } from '../transport/listen.ts';
@@ -291,7 +291,7 @@ function identifyPeer(transport: StreamTransport, endpoint: Endpoint): Peer {
     const { remoteAddress, remotePort } = transport.socket;
     return { kind: 'tcp', address: remoteAddress ?? '', port: remotePort ?? Infinity };
   }
-  return { kind: 'unix', identity: peerIdentity(transport) };
+  return { kind: 'unix', ...unixPeer(transport) };
 }
 
 function removeSocket(path: string): void {
