@@ -24,6 +24,9 @@ export const libc = {
   writev: declare<Call<[number, Pointer, number]>>('long writev(int, void *, int)'),
   open: declare<Call<[string, number, number]>>('int open(str, int, uint)'),
   openat: declare<Call<[number, Pointer, number, number]>>('int openat(int, void *, int, uint)'),
+  pread: declare<Call<[number, Pointer, number, number]>>('long pread(int, void *, size_t, int64)'),
+  posixFadvise: declare<Call<[number, number, number, number]>>('int posix_fadvise(int, int64, int64, int)'),
+  fgetxattr: declare<Call<[number, string, Pointer, number]>>('long fgetxattr(int, str, void *, size_t)'),
   lseek: declare<Call<[number, bigint, number], number | bigint>>('int64 lseek(int, int64, int)'),
   fcntl: declare<Call<[number, number, number]>>('int fcntl(int, int, long)'),
   ioctl: declare<Call<[number, number, Pointer]>>('int ioctl(int, ulong, void *)'),
@@ -46,6 +49,10 @@ export const libc = {
   accept4: declare<Call<[number, Pointer, Pointer, number]>>('int accept4(int, void *, void *, int)'),
   sendmsg: declare<Call<[number, Pointer, number]>>('long sendmsg(int, void *, int)'),
   recvmsg: declare<Call<[number, Pointer, number]>>('long recvmsg(int, void *, int)'),
+  mmap: declare<Call<[bigint | null, number, number, number, number, number], bigint>>(
+    'void *mmap(void *, size_t, int, int, int, int64)',
+  ),
+  munmap: declare<Call<[bigint, number]>>('int munmap(void *, size_t)'),
   getsockopt: declare<Call<[number, number, number, Pointer, Pointer]>>(
     'int getsockopt(int, int, int, void *, void *)',
   ),
@@ -179,6 +186,11 @@ export function lastErrno(): number {
 /** Where the bytes lie. The address is good while the array is reachable: hold it over the call that uses it. */
 export function addressOf(bytes: Uint8Array): bigint {
   return koffi.address(bytes);
+}
+
+/** The memory at an address as bytes; nobody keeps it mapped but the caller. */
+export function memoryAt(address: bigint, lengthBytes: number): ArrayBuffer {
+  return koffi.view(address, lengthBytes);
 }
 
 const PATH_MAX = 4096;
