@@ -24,11 +24,11 @@ import { bytesToCheck, checkTree, readTruth, type TreeTruth } from './demo/tree-
 import { CliError } from './errors.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { printJson, printRemark, processStreams } from './output.ts';
+import { parseSize, wholeNumber } from './quantities.ts';
 
 const SIZE_MAX_BYTES = 1024 ** 4;
 const FILES_MAX = 1_000_000;
 const ROUNDS_MAX = 1_000;
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
 const STOPPING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const SIGNAL_STATUS_BASE = 128;
 
@@ -51,7 +51,12 @@ export function demoCommand(): Command {
     )
     .argument('[directory]', 'read this tree instead of generated files; nothing in it is changed')
     .option('-o, --options <name[=value],...>', "options of the near guest's mount; repeats", collect)
-    .option('--size <bytes>', 'size of the large generated file, with K, M or G', parseSize, 1024 ** 3)
+    .option(
+      '--size <bytes>',
+      'size of the large generated file, with K, M or G',
+      parseSize('--size', JUDGED_FILE_BYTES_MIN, SIZE_MAX_BYTES),
+      1024 ** 3,
+    )
     .option('--files <n>', 'number of small generated files', wholeNumber('--files', 0, FILES_MAX), 5000)
     .option('--rounds <n>', 'rounds of timed reads', wholeNumber('--rounds', 1, ROUNDS_MAX), 15)
     .option('--dir <directory>', 'where to put the files; a directory is made inside', tmpdir())
@@ -60,21 +65,6 @@ export function demoCommand(): Command {
     .action(async (directory: string | undefined, options: DemoOptions) => {
       await demo(directory, options);
     });
-}
-
-function parseSize(text: string): number {
-  const match = /^(\d{1,15})([KMGT]?)$/.exec(text);
-  const bytes = match === null ? NaN : Number(match[1]) * (UNITS[match[2] ?? ''] ?? NaN);
-  if (bytes >= JUDGED_FILE_BYTES_MIN && bytes <= SIZE_MAX_BYTES) return bytes;
-  throw new CliError(`--size ${text}: bytes from 16M to 1T are allowed, such as 64M or 1G`, 2);
-}
-
-function wholeNumber(option: string, minimum: number, maximum: number): (text: string) => number {
-  return (text) => {
-    const number = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
-    if (number >= minimum && number <= maximum) return number;
-    throw new CliError(`${option} ${text}: a whole number from ${minimum} to ${maximum} is allowed`, 2);
-  };
 }
 
 /** What a run needs at every step. */

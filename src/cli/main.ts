@@ -2,6 +2,7 @@
 /** The command line: composition only, one file a command. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { benchCommand } from './bench.ts';
 import { colocationCommand } from './colocation.ts';
 import { demoCommand } from './demo.ts';
 import { mountCommand } from './mount.ts';
@@ -31,6 +32,7 @@ await runProgram(
     .addCommand(downCommand())
     .addCommand(statusCommand())
     .addCommand(colocationCommand())
-    .addCommand(demoCommand()),
+    .addCommand(demoCommand())
+    .addCommand(benchCommand()),
   EXIT_STATUSES,
 );

@@ -1,8 +1,9 @@
 /** The demo's own files: a large one, many small ones with hard names, and this package's own tree. */
-import { link, mkdir, open, symlink, utimes, writeFile, chmod } from 'node:fs/promises';
+import { link, mkdir, symlink, utimes, writeFile, chmod } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Phase } from './progress.ts';
 import { InterruptedError, runPipe, type Place } from './programs.ts';
+import { StampedContent, writeLargeFile } from './stamped-content.ts';
 
 const LARGE_FILE = 'large.bin';
 /** Above the mean of the sizes below, for the check of free space. */
@@ -14,9 +15,6 @@ const LEFT_OUT = ['./node_modules', './.git', './.tap', './nearmount-demo-*'];
 /** tar(1): a file changed while it was read. */
 const TAR_SOME_CHANGED = 1;
 
-const BLOCK_BYTES = 1024 * 1024;
-const STAMP_EVERY_BYTES = 512;
-const WORD_BYTES = 4;
 const FILES_PER_DIRECTORY = 50;
 const SMALL_BYTES_MAX = 64 * 1024;
 /** Sizes at which block arithmetic goes wrong, if it does. */
@@ -24,34 +22,6 @@ const EDGE_SIZES = [0, 1, 511, 512, 513, 4095, 4096, 4097, SMALL_BYTES_MAX - 1, 
 const MODES = [0o644, 0o600, 0o755, 0o444, 0o640];
 /** 2000-01-01, in seconds. */
 const FIRST_TIME_S = 946_684_800;
-/** xorshift32's start: any number but 0. */
-const SEED = 0x9e3779b9;
-
-/** Fills buffers with content in which every 512 bytes say which file and which place in it they are. */
-class StampedContent {
-  readonly #words = new Uint32Array(BLOCK_BYTES / WORD_BYTES);
-
-  constructor() {
-    let state = SEED;
-    for (let index = 0; index < this.#words.length; index += 1) {
-      state ^= state << 13;
-      state ^= state >>> 17;
-      state ^= state << 5;
-      this.#words[index] = state;
-    }
-  }
-
-  /** The bytes of file number `file` from `offset`, a multiple of 1 MiB; valid until the next call. */
-  at(file: number, offset: number, lengthBytes: number): Uint8Array {
-    const first = offset / STAMP_EVERY_BYTES;
-    const stride = STAMP_EVERY_BYTES / WORD_BYTES;
-    for (let stamp = 0; stamp * STAMP_EVERY_BYTES < lengthBytes; stamp += 1) {
-      this.#words[stamp * stride] = file;
-      this.#words[stamp * stride + 1] = first + stamp;
-    }
-    return new Uint8Array(this.#words.buffer, 0, lengthBytes);
-  }
-}
 
 export interface GenerateOptions {
   /** Exists and is empty. */
@@ -74,25 +44,13 @@ export async function generate(options: GenerateOptions): Promise<void> {
 
 async function generateLarge(options: GenerateOptions, content: StampedContent): Promise<void> {
   const { largeBytes, signal, phase } = options;
-  const file = await open(`${options.directory}/${LARGE_FILE}`, 'wx', 0o644);
-  try {
-    for (let offset = 0; offset < largeBytes; offset += BLOCK_BYTES) {
-      if (signal.aborted) throw new InterruptedError();
-      const length = Math.min(BLOCK_BYTES, largeBytes - offset);
-      await writeAll(file, content.at(0, offset, length));
-      phase.advance(length);
-    }
-    // Otherwise the disk would be busy with it during the timed reads.
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function writeAll(file: Awaited<ReturnType<typeof open>>, data: Uint8Array): Promise<void> {
-  for (let done = 0; done < data.length;) {
-    done += (await file.write(data, done)).bytesWritten;
-  }
+  await writeLargeFile(`${options.directory}/${LARGE_FILE}`, {
+    content,
+    number: 0,
+    largeBytes,
+    signal,
+    phase,
+  });
 }
 
 async function generateSmall(options: GenerateOptions, content: StampedContent): Promise<void> {
