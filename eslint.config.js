@@ -3,7 +3,7 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  globalIgnores(['dist/', '.tap/', 'node_modules/', 'coverage/']),
+  globalIgnores(['dist/', '.tap/', '.bench/', 'node_modules/', 'coverage/']),
   js.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },

@@ -132,8 +132,13 @@ export async function runTool(program: string, args: readonly string[]): Promise
 }
 
 /** Starts a program that runs until it is stopped; `ended` settles when it is gone. */
-function startProcess(program: string, args: readonly string[], stdio: StdioOptions) {
-  const child: ChildProcess = spawn(program, args, { stdio });
+function startProcess(
+  program: string,
+  args: readonly string[],
+  stdio: StdioOptions,
+  env: NodeJS.ProcessEnv = process.env,
+) {
+  const child: ChildProcess = spawn(program, args, { stdio, env });
   const ended = new Promise<void>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', () => resolve());
@@ -197,12 +202,14 @@ export interface Ganesha {
  *   system with file handles, not below /run
  * @param options.nfsPort free port for NFS
  * @param options.mountPort free port for MOUNT
+ * @param options.env environment of everything that is started (default: this process's)
  * @throws Error with the end of ganesha's log when it ends, or does not answer within 15 s
  */
 export async function startGanesha(options: {
   directory: string;
   nfsPort: number;
   mountPort: number;
+  env?: NodeJS.ProcessEnv;
 }): Promise<Ganesha> {
   const { directory, nfsPort, mountPort } = options;
   const work = mkdtempSync(join(tmpdir(), 'ganesha-'));
@@ -218,6 +225,7 @@ export async function startGanesha(options: {
       work,
     ]),
     ['pipe', 'ignore', 'ignore'],
+    options.env,
   );
   server.child.stdin?.on('error', () => undefined); // the script may be gone before its input is closed
   const stop = async () => {
