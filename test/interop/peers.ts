@@ -263,11 +263,41 @@ export interface Capture {
   stop: () => Promise<CaptureResult>;
 }
 
-/** Sends a datagram to itself until the capture file holds it: packets before it are in the file too. */
-async function markCapture(file: string, marker: ReturnType<typeof createSocket>): Promise<void> {
+/** Sends datagrams over the captured loopback interface, to be found in the capture. */
+interface Marker {
+  readonly port: number;
+  readonly send: (token: string) => Promise<void>;
+  readonly close: () => void;
+}
+
+async function markerHere(): Promise<Marker> {
+  const socket = createSocket('udp4');
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  const send = (token: string) => {
+    socket.send(token, port, '127.0.0.1');
+    return Promise.resolve();
+  };
+  return { port, send, close: () => socket.close() };
+}
+
+/** In a namespace of a test's own every port is free: the discard port needs nobody who listens. */
+const DISCARD_PORT = 9;
+
+function markerInside(network: string): Marker {
+  const script = `printf %s "$0" >/dev/udp/127.0.0.1/${DISCARD_PORT}`;
+  const send = async (token: string) => {
+    await runTool('nsenter', [`--net=${network}`, 'bash', '-c', script, token]);
+  };
+  return { port: DISCARD_PORT, send, close: () => undefined };
+}
+
+/** Sends a datagram until the capture file holds it: packets before it are in the file too. */
+async function markCapture(file: string, marker: Marker): Promise<void> {
   const token = randomUUID();
   for (let tries = 0; tries < MARKER_TRIES; tries++) {
-    marker.send(token, marker.address().port, '127.0.0.1');
+    await marker.send(token);
     await delay(MARKER_INTERVAL);
     if (existsSync(file) && readFileSync(file).includes(token)) return;
   }
@@ -275,23 +305,31 @@ async function markCapture(file: string, marker: ReturnType<typeof createSocket>
 }
 
 /**
- * Captures the TCP traffic of some ports of 127.0.0.1; returns when the capture runs.
+ * Captures the TCP traffic of some ports; returns when the capture runs.
  *
- * @param options.interface the loopback interface, the only one on which the beginning and end can be proven
+ * @param options.interface the loopback interface, or with it any other: its traffic proves beginning and end
+ * @param options.network file of the network namespace to capture in; default: this process' own
  * @param options.ports the ports to capture, and to decode as RPC whatever their number
  * @throws Error when dumpcap sees no traffic within 10 s
  */
-export async function startCapture(options: { interface: 'lo'; ports: readonly number[] }): Promise<Capture> {
+export async function startCapture(options: {
+  interface: 'lo' | 'any';
+  ports: readonly number[];
+  network?: string;
+}): Promise<Capture> {
+  const { network } = options;
   const work = mkdtempSync(join(tmpdir(), 'capture-'));
   const remove = () => rmSync(work, { recursive: true, force: true });
   const pcap = join(work, 'capture.pcapng');
-  const marker = createSocket('udp4');
-  marker.bind(0, '127.0.0.1');
-  await once(marker, 'listening');
-  const filter = [`udp port ${marker.address().port}`, ...options.ports.map((port) => `tcp port ${port}`)];
+  const marker = network === undefined ? await markerHere() : markerInside(network);
+  const filter = [`udp port ${marker.port}`, ...options.ports.map((port) => `tcp port ${port}`)];
   const dumpcap = startProcess(
-    'dumpcap',
-    ['-q', '-B', String(CAPTURE_BUFFER_MIB), '-i', options.interface, '-f', filter.join(' or '), '-w', pcap],
+    network === undefined ? 'env' : 'nsenter',
+    [
+      network === undefined ? [] : [`--net=${network}`],
+      ['dumpcap', '-q', '-B', String(CAPTURE_BUFFER_MIB)],
+      ['-i', options.interface, '-f', filter.join(' or '), '-w', pcap],
+    ].flat(),
     'ignore',
   );
   const end = async () => {

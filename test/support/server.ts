@@ -21,6 +21,10 @@ export interface ServerOptions {
   readonly directory: string;
   /** Default 0: any free one. */
   readonly port?: number;
+  /** TCP address to listen at; default 127.0.0.1. */
+  readonly host?: string;
+  /** File of the network namespace to run in; default: this process' own. */
+  readonly network?: string;
   /** Further arguments. */
   readonly args?: readonly string[];
 }
@@ -32,7 +36,7 @@ export interface Ending {
 
 export interface ServerProcess {
   readonly pid: number;
-  /** On 127.0.0.1; NFS and MOUNT answer there. */
+  /** On `host`; NFS and MOUNT answer there. */
   readonly port: number;
   readonly socket: string;
   /** The colocation table it entered itself into. */
@@ -63,19 +67,32 @@ interface ReadyLine {
 }
 
 /**
- * Starts a server on 127.0.0.1 and a Unix socket, and returns when it serves; it is stopped with the test.
+ * Starts a server on one TCP address and a Unix socket, and returns when it serves; it is stopped with the test.
  *
  * @throws Error with what it wrote to stderr when it ends or is not ready within 15 s
  */
 export async function startServer(t: Teardown, options: ServerOptions): Promise<ServerProcess> {
-  const { directory } = options;
+  const { directory, host = '127.0.0.1', network } = options;
   const socket = join(directory, 's.sock');
   const table = join(directory, 'colocation.db');
+  // nsenter becomes the program it runs: the pid is the server's.
   const child = spawn(
-    process.execPath,
+    network === undefined ? 'env' : 'nsenter',
     [
-      [COMMAND, 'serve', '--json', '--name', 'tested', '--socket', socket, '--colocation', table],
-      ['--state', join(directory, 'state'), '--listen', `127.0.0.1:${options.port ?? 0}`],
+      network === undefined ? [] : [`--net=${network}`],
+      [
+        process.execPath,
+        COMMAND,
+        'serve',
+        '--json',
+        '--name',
+        'tested',
+        '--socket',
+        socket,
+        '--colocation',
+        table,
+      ],
+      ['--state', join(directory, 'state'), '--listen', `${host}:${options.port ?? 0}`],
       options.exports.flatMap((each) => ['--export', each]),
       options.args ?? [],
     ].flat(),
@@ -114,7 +131,7 @@ export async function startServer(t: Teardown, options: ServerOptions): Promise<
   if ('status' in first) {
     throw new Error(`the server ended (${first.signal ?? `status ${first.status}`}):\n${log}`);
   }
-  const tcp = first.endpoints.find((endpoint) => endpoint.startsWith('127.0.0.1:'));
+  const tcp = first.endpoints.find((endpoint) => endpoint.startsWith(`${host}:`));
   return {
     pid: first.pid,
     port: Number(tcp?.split(':')[1]),
