@@ -45,6 +45,7 @@ const RPC_CODES: Readonly<Record<RpcErrorCode, true>> = {
   ABORTED: true,
   RPC_MISMATCH: true,
   AUTH_ERROR: true,
+  AUTH_REJECTEDCRED: true,
   PROG_UNAVAIL: true,
   PROG_MISMATCH: true,
   PROC_UNAVAIL: true,

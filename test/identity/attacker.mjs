@@ -1,5 +1,6 @@
 // What a process of any user can try at a server's Unix socket by speaking to it directly: one JSON document with the
 // outcome of each try. Argument: {"socket", "files", "claims": [{"uid", "gid", "groups"}], "forged": [hex]}
+import { Buffer } from 'node:buffer';
 import { GuestChannel } from '../../dist/fgdp/channel.js';
 import { FGDP_PROGRAM } from '../../dist/fgdp/program.js';
 import { MOUNT_PROGRAM } from '../../dist/nfs3/mount.js';
