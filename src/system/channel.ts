@@ -61,6 +61,15 @@ export function connectChannel(path: string): number {
   });
 }
 
+/** Two connected ends, closed on exec and not blocking; for a child process one is passed by number. */
+export function channelPair(): [number, number] {
+  const ends = Buffer.alloc(8);
+  if (libc.socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) {
+    throw lastError('socketpair');
+  }
+  return [ends.readInt32LE(0), ends.readInt32LE(4)];
+}
+
 function withSocket(prepare: (fd: number) => void): number {
   const fd = libc.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) throw lastError('socket');

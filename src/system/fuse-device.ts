@@ -1,3 +1,4 @@
+import { fstatSync, readdirSync, statSync } from 'node:fs';
 import { O_CLOEXEC, O_NONBLOCK, O_RDWR } from './constants.ts';
 import { ERRNO, ErrnoError } from './errno.ts';
 import { addressOf, lastErrno, lastError, libc } from './libc.ts';
@@ -12,6 +13,45 @@ export function openFuseDevice(): number {
   const fd = libc.open('/dev/fuse', O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
   if (fd < 0) throw lastError('open', '/dev/fuse');
   return fd;
+}
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+
+/** Makes a descriptor of /dev/fuse that another program opened as openFuseDevice opens it: non-blocking. */
+export function adoptFuseDevice(fd: number): void {
+  const flags = libc.fcntl(fd, F_GETFL, 0);
+  if (flags < 0) throw lastError('fcntl', 'F_GETFL');
+  if (libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) throw lastError('fcntl', 'F_SETFL');
+}
+
+/**
+ * The descriptors of this process that are /dev/fuse: for a library that keeps its own to itself. They stay its own.
+ */
+export function findFuseDevices(): number[] {
+  const { rdev } = statSync('/dev/fuse');
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => {
+      try {
+        return fstatSync(fd).rdev === rdev;
+      } catch {
+        // That of the listing itself.
+        return false;
+      }
+    });
+}
+
+const POLLERR = 0x8;
+// struct pollfd: fd i32, events i16, revents i16.
+const pollDescriptor = Buffer.alloc(8);
+
+/** Whether the file system of a device is unmounted or aborted (fuse_dev_poll). Does not wait. */
+export function isConnectionOver(fd: number): boolean {
+  pollDescriptor.fill(0);
+  pollDescriptor.writeInt32LE(fd, 0);
+  if (libc.poll(pollDescriptor, 1, 0) < 0) throw lastError('poll', '/dev/fuse');
+  return (pollDescriptor.readInt16LE(6) & POLLERR) !== 0;
 }
 
 /**

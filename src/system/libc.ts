@@ -29,6 +29,7 @@ export const libc = {
   fgetxattr: declare<Call<[number, string, Pointer, number]>>('long fgetxattr(int, str, void *, size_t)'),
   lseek: declare<Call<[number, bigint, number], number | bigint>>('int64 lseek(int, int64, int)'),
   fcntl: declare<Call<[number, number, number]>>('int fcntl(int, int, long)'),
+  poll: declare<Call<[Pointer, number, number]>>('int poll(void *, ulong, int)'),
   ioctl: declare<Call<[number, number, Pointer]>>('int ioctl(int, ulong, void *)'),
   readlinkat: declare<Call<[number, Pointer, Pointer, number]>>(
     'long readlinkat(int, void *, void *, size_t)',
@@ -43,6 +44,7 @@ export const libc = {
     'int prctl(int, ulong, ulong, ulong, ulong)',
   ),
   socket: declare<Call<[number, number, number]>>('int socket(int, int, int)'),
+  socketpair: declare<Call<[number, number, number, Pointer]>>('int socketpair(int, int, int, void *)'),
   bind: declare<Call<[number, Pointer, number]>>('int bind(int, void *, uint)'),
   listen: declare<Call<[number, number]>>('int listen(int, int)'),
   connect: declare<Call<[number, Pointer, number]>>('int connect(int, void *, uint)'),

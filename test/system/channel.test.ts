@@ -7,6 +7,7 @@ import path from 'node:path';
 import t from 'tap';
 import {
   acceptChannel,
+  channelPair,
   connectChannel,
   listenChannel,
   type Packet,
@@ -171,4 +172,16 @@ t.test('many groups of a peer', { skip: !canBecomeOthers && 'needs root and pyth
   t.teardown(() => closeFd(fd));
   t.match(peerCredentials(fd), { uid: 1234, gid: 4321 });
   t.same(peerGroups(fd), groups);
+});
+
+t.test('a pair is connected, and its packets keep their borders', async (t) => {
+  const [a, b] = channelPair();
+  t.teardown(() => closeFd(a));
+  sendPacket(a, Buffer.from('one'));
+  sendPacket(a, Buffer.from('two'));
+  t.match(receivePacket(b, 16), { bytes: Buffer.from('one') });
+  t.match(receivePacket(b, 16), { bytes: Buffer.from('two') });
+  t.equal(receivePacket(b, 16), 'empty');
+  closeFd(b);
+  t.equal(receivePacket(a, 16), 'closed');
 });

@@ -2,7 +2,15 @@ import fs from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { closeFd } from '../../src/system/files.ts';
-import { openBacking, openFuseDevice, readDevice, writeDevice } from '../../src/system/fuse-device.ts';
+import {
+  adoptFuseDevice,
+  findFuseDevices,
+  isConnectionOver,
+  openBacking,
+  openFuseDevice,
+  readDevice,
+  writeDevice,
+} from '../../src/system/fuse-device.ts';
 
 const skip = (() => {
   try {
@@ -48,4 +56,23 @@ t.test('without a request to read', async (t) => {
   t.equal(readDevice(fd, buffer), 3);
   t.equal(buffer.toString('latin1', 0, 3), 'abc');
   t.throws(() => readDevice(-1, buffer), { code: 'EBADF' });
+});
+
+t.test('devices that others opened', { skip }, async (t) => {
+  const before = findFuseDevices();
+  const fd = fs.openSync('/dev/fuse', 'r+');
+  t.same(
+    findFuseDevices().filter((each) => !before.includes(each)),
+    [fd],
+  );
+  const O_NONBLOCK = 0o4000;
+  const flags = (): number =>
+    parseInt(/^flags:\s*(\d+)/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '', 8);
+  t.equal(flags() & O_NONBLOCK, 0);
+  adoptFuseDevice(fd);
+  t.equal(flags() & O_NONBLOCK, O_NONBLOCK);
+  // fs/fuse/dev.c, fuse_dev_poll: no connection is an error, as one that has ended.
+  t.equal(isConnectionOver(fd), true);
+  fs.closeSync(fd);
+  t.same(findFuseDevices(), before);
 });
