@@ -87,6 +87,13 @@ interface FgdpPeer {
   readonly channel: GuestChannel | undefined;
 }
 
+/** The channel, or why this route has none; on other routes than a Unix socket's there is nothing to say. */
+interface ChannelOutcome {
+  readonly channel?: GuestChannel;
+  /** The system's word on a channel that could not be had. */
+  readonly code?: string | undefined;
+}
+
 /** What the export hands to this guest. */
 interface ExportOffer {
   readonly level: export_level;
@@ -95,6 +102,10 @@ interface ExportOffer {
 }
 
 const NO_OFFER: ExportOffer = { level: EXPORT_LEVEL.RECORDS, reason: '' };
+const NO_CHANNEL: ExportOffer = {
+  level: EXPORT_LEVEL.RECORDS,
+  reason: 'no descriptor channel: this user may not connect to it',
+};
 
 /**
  * Connects, lets the server prove itself, and asks for the export's root.
@@ -103,13 +114,15 @@ const NO_OFFER: ExportOffer = { level: EXPORT_LEVEL.RECORDS, reason: '' };
  */
 export async function openSession(target: SessionTarget): Promise<Session> {
   const name = formatEndpoint(target.endpoint);
-  const channel = target.endpoint.kind === 'unix' ? openChannel(target.endpoint.path) : undefined;
+  const outcome = target.endpoint.kind === 'unix' ? openChannel(target.endpoint.path) : {};
+  const { channel } = outcome;
   let connection: RpcConnection | undefined;
   try {
     connection = new RpcConnection(await reach(target, target.endpoint));
-    const peer = await sayHello(connection, target, channel);
+    const peer = await sayHello(connection, target, outcome);
     const rootHandle = await mountExport(connection, target);
-    const offer = peer?.channel === undefined ? NO_OFFER : await askLevel(connection, target, rootHandle);
+    const without = target.route === 'near' ? NO_CHANNEL : NO_OFFER;
+    const offer = peer?.channel === undefined ? without : await askLevel(connection, target, rootHandle);
     return new Session(target, connection, { peer, offer, rootHandle });
   } catch (error) {
     channel?.close();
@@ -133,19 +146,19 @@ function explain(name: string, error: RpcError): string {
   return error.message;
 }
 
-function openChannel(socketPath: string): GuestChannel | undefined {
+function openChannel(socketPath: string): ChannelOutcome {
   try {
-    return GuestChannel.connect(socketPath, randomBytes(TOKEN_BYTES));
-  } catch {
+    return { channel: GuestChannel.connect(socketPath, randomBytes(TOKEN_BYTES)) };
+  } catch (error) {
     // Without a channel there are no grants; whether that rules the route out is for HELLO to say.
-    return undefined;
+    return { code: (error as NodeJS.ErrnoException).code };
   }
 }
 
 async function sayHello(
   connection: RpcConnection,
   target: SessionTarget,
-  channel: GuestChannel | undefined,
+  { channel, code }: ChannelOutcome,
 ): Promise<FgdpPeer | undefined> {
   const name = formatEndpoint(target.endpoint);
   const nonce = randomBytes(NONCE_BYTES);
@@ -195,7 +208,9 @@ async function sayHello(
         `the server at ${name} sent no descriptor: it is not proven to run on this kernel`,
       );
     }
-    if (channel === undefined)
+    // Records only: the signature over our nonce and this boot id says who answers, and on which kernel. A relay
+    // between could make it slower, not wrong; descriptors are what must not come from anybody else.
+    if (channel === undefined && (code !== 'EACCES' || target.server === undefined))
       throw new RouteError(`the server at ${name} has no descriptor channel beside its socket`);
   }
   return {
