@@ -1,6 +1,6 @@
 /** How a mount is asked for its status: a Unix socket each, which answers a connection with one JSON document. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 
@@ -10,17 +10,40 @@ const ANSWER_TIMEOUT_MS = 2_000;
 /** Longest status accepted, in bytes. */
 const STATUS_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Where the sockets lie: NEARMOUNT_RUNTIME_DIR, else /run/nearmount for root, else a directory of the user's. */
+/**
+ * Where the sockets lie: NEARMOUNT_RUNTIME_DIR, else /run/nearmount for root, else a directory of the user's. Root of a
+ * user namespace is a user.
+ */
 export function runtimeDirectory(environment: NodeJS.ProcessEnv = process.env): string {
   const chosen = environment.NEARMOUNT_RUNTIME_DIR;
   if (chosen !== undefined && chosen !== '') return chosen;
-  if (process.geteuid?.() === 0) return '/run/nearmount';
-  return join(environment.XDG_RUNTIME_DIR ?? `/tmp/nearmount-${process.geteuid?.() ?? 0}`, 'nearmount');
+  if (process.geteuid?.() === 0 && isWritable('/run')) return '/run/nearmount';
+  const { XDG_RUNTIME_DIR: own } = environment;
+  if (own !== undefined && own !== '') return join(own, 'nearmount');
+  return `/tmp/nearmount-${process.geteuid?.() ?? 0}`;
+}
+
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** In a directory that anybody may make, somebody else may have made it: what lies there is not ours. */
+function isForeign(directory: string): boolean {
+  const own = process.geteuid?.() ?? 0;
+  const { uid } = statSync(directory);
+  return own !== 0 && uid !== own && uid !== 0;
 }
 
 /** Answers with `status()` until closed. Rejects with the system's error when the socket cannot be made. */
 export async function serveStatus(directory: string, status: () => unknown): Promise<{ close(): void }> {
   mkdirSync(directory, { recursive: true, mode: 0o755 });
+  if (isForeign(directory))
+    throw new Error(`${directory} belongs to another user: set NEARMOUNT_RUNTIME_DIR`);
   const path = join(directory, `mount-${randomBytes(6).toString('hex')}.sock`);
   const server = createServer((socket) => {
     socket.on('error', () => undefined);
@@ -53,6 +76,7 @@ export interface StatusAnswers {
 export async function collectStatus(directory: string): Promise<StatusAnswers> {
   let names: string[];
   try {
+    if (isForeign(directory)) return { statuses: [], silent: [] };
     names = readdirSync(directory).filter((name) => SOCKET_NAME.test(name));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { statuses: [], silent: [] };
