@@ -1,10 +1,10 @@
-/** The gateway in this process: session, file system, kernel driver, status socket; until the mount ends. */
+/** The gateway in this process: session, file system, driver, status socket; until the mount ends. */
 import { hostname } from 'node:os';
 import { authSysCredential } from '../client/credential.ts';
 import { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
-import { KernelDriver } from '../fuse/kernel-driver.ts';
-import { deviceOfMount, mountFuse, unmountFuse, widenReadAhead } from '../fuse/mount.ts';
+import { mountWithDriver, type FuseDriver } from '../fuse/driver.ts';
+import { deviceOfMount, unmountFuse, widenReadAhead } from '../fuse/mount.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { RSIZE_MIN_BYTES } from '../gateway/limits.ts';
 import { RouteSelection } from '../gateway/route-selection.ts';
@@ -133,34 +133,66 @@ async function askRoot(
   return { rootAttributes: attributes.obj_attributes, rsizeBytes: agreed - (agreed % RSIZE_MIN_BYTES) };
 }
 
+/** A mount in the tree. */
+interface Mounted {
+  readonly driver: FuseDriver;
+  /** MAJOR:MINOR, by which it is told from what may lie at the same place later. */
+  readonly device: string | undefined;
+}
+
 async function serveMount(
   settings: GatewayProcessOptions,
   gateway: Gateway,
   session: Session,
 ): Promise<void> {
-  const { log, mountPoint, sourceText } = settings;
-  const fd = mountFuse(sourceText, mountPoint);
-  const device = deviceOfMount(mountPoint);
-  const driver = new KernelDriver(fd, gateway, {
-    onFault: (message, error) => {
-      log.error({ err: error }, message);
-    },
-    onWarning: (message, error) => {
-      log.warn({ err: error }, message);
-    },
-  });
+  const { log, mountPoint, sourceText, options } = settings;
+  const mount = async (): Promise<Mounted> => {
+    const request = { source: sourceText, mountPoint };
+    const driver = await mountWithDriver(options.driver, request, gateway, {
+      onFault: (message, error) => {
+        log.error({ err: error }, message);
+      },
+      onWarning: (message, error) => {
+        log.warn({ err: error }, message);
+      },
+    });
+    return { driver, device: deviceOfMount(mountPoint) };
+  };
+  const mounting = mount();
+  // From the start: a signal that comes while another program mounts for us must not leave its mount behind.
   const stop = (signal: NodeJS.Signals): void => {
     log.info({ signal }, 'unmounting');
     tellServiceManager(['STOPPING=1'], log);
-    try {
-      if (!unmountFuse(mountPoint, device)) log.warn({ mountPoint }, 'the mount was gone already');
-    } catch (error) {
-      log.warn({ err: error }, 'the mount could not be taken away');
-    }
-    driver.stop();
+    // A mount that failed is reported below.
+    mounting.then((mounted) => unmountAndStop(mountPoint, mounted, log)).catch(() => undefined);
   };
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
+  try {
+    await serveMounted(settings, gateway, session, await mounting);
+  } finally {
+    process.removeListener('SIGTERM', stop);
+    process.removeListener('SIGINT', stop);
+  }
+  log.info({ mountPoint }, 'unmounted');
+}
+
+async function unmountAndStop(mountPoint: string, { driver, device }: Mounted, log: Logger): Promise<void> {
+  try {
+    if (!(await unmountFuse(mountPoint, device))) log.warn({ mountPoint }, 'the mount was gone already');
+  } catch (error) {
+    log.warn({ err: error }, 'the mount could not be taken away');
+  }
+  driver.stop();
+}
+
+async function serveMounted(
+  settings: GatewayProcessOptions,
+  gateway: Gateway,
+  session: Session,
+  { driver, device }: Mounted,
+): Promise<void> {
+  const { log, mountPoint, sourceText, options } = settings;
   const since = new Date();
   const status = await serveStatus(runtimeDirectory(), () => {
     const { endpoint, ...rest } = gateway.status();
@@ -171,6 +203,7 @@ async function serveMount(
       options: settings.optionLists.flatMap((list) => list.split(',')).filter((option) => option !== ''),
       pid: process.pid,
       since: since.toISOString(),
+      driver: options.driver,
       requestsPending: driver.requestsPending,
       endpoint: formatEndpoint(endpoint),
       ...rest,
@@ -181,7 +214,13 @@ async function serveMount(
   });
   if (!widenReadAhead(device)) log.debug('read-ahead keeps the kernel’s default');
   log.info(
-    { mountPoint, route: session.route, level: session.level, endpoint: formatEndpoint(session.endpoint) },
+    {
+      mountPoint,
+      driver: options.driver,
+      route: session.route,
+      level: session.level,
+      endpoint: formatEndpoint(session.endpoint),
+    },
     'mounted',
   );
   settings.onReady();
@@ -189,8 +228,5 @@ async function serveMount(
     await driver.run();
   } finally {
     status?.close();
-    process.removeListener('SIGTERM', stop);
-    process.removeListener('SIGINT', stop);
   }
-  log.info({ mountPoint }, 'unmounted');
 }

@@ -6,7 +6,8 @@ import { parseSource, SourceError } from '../resolver/source.ts';
 import { DEFAULT_COLOCATION_FILE } from '../resolver/table.ts';
 import { CliError } from './errors.ts';
 import { parseMountOptions } from './mount-options.ts';
-import { DEFAULT_LOG_FILE, parseRequest, type MountRequest } from './mount-request.ts';
+import { parseRequest, type MountRequest } from './mount-request.ts';
+import { defaultLogFile } from './places.ts';
 import { readYamlFile, type Problem, type YamlPath } from './yaml-file.ts';
 
 /** How many mounts one file may ask for. */
@@ -76,7 +77,7 @@ export function readMountFile(
       tableFile: table === undefined ? DEFAULT_COLOCATION_FILE : besideFile(table),
       node: value.node,
       cluster: value.cluster,
-      logFile: besideFile(value['log-file'] ?? DEFAULT_LOG_FILE),
+      logFile: besideFile(value['log-file'] ?? defaultLogFile()),
       logLevel: value['log-level'],
     };
     return { request, create };

@@ -10,7 +10,8 @@ import { CliError } from './errors.ts';
 import { readFstabOptions } from './fstab-options.ts';
 import { mountBehind } from './mount-behind.ts';
 import { checkPlace, realPlace } from './mount-place.ts';
-import { DEFAULT_LOG_FILE, parseRequest, type MountRequest } from './mount-request.ts';
+import { parseRequest, type MountRequest } from './mount-request.ts';
+import { defaultLogFile } from './places.ts';
 import { forbidPrograms } from './no-programs.ts';
 import { runProgram } from './program.ts';
 import { unmountPlace } from './unmount.ts';
@@ -43,7 +44,7 @@ async function mount(sourceText: string, target: string, flags: Flags): Promise<
     tableFile: resolve(tableFile ?? process.env.NEARMOUNT_COLOCATION ?? DEFAULT_COLOCATION_FILE),
     node,
     cluster,
-    logFile: resolve(logFile ?? DEFAULT_LOG_FILE),
+    logFile: resolve(logFile ?? defaultLogFile()),
     logLevel: logLevel ?? 'info',
   };
   parseRequest(request);

@@ -4,6 +4,7 @@ import {
   NO_ATTRIBUTE_TIMES,
   type AttributeTimes,
 } from '../gateway/attribute-times.ts';
+import { DRIVER_KINDS, type DriverKind } from '../fuse/driver.ts';
 import { RSIZE_MAX_BYTES, RSIZE_MIN_BYTES } from '../gateway/limits.ts';
 import { DATA_PATHS, type DataPath } from '../gateway/open-inode.ts';
 import { ROUTE_KINDS, type RouteKind } from '../resolver/schema.ts';
@@ -13,6 +14,7 @@ export interface MountOptions {
   readonly attributeTimes: AttributeTimes;
   readonly rsizeBytes: number;
   readonly dataPath: DataPath;
+  readonly driver: DriverKind;
   readonly route: RouteKind | undefined;
   readonly hard: boolean;
   readonly timeoutMs: number;
@@ -43,7 +45,7 @@ export const MOUNT_OPTIONS_HELP = `
 Mount options (-o NAME[=VALUE],...):
   route=near|backplane|network   only this route (default: the best that is proven)
   datapath=passthrough|mapped|wire  the highest data path allowed (default: passthrough)
-  driver=kernel                  how FUSE is spoken (default: kernel)
+  driver=kernel|fuse-native      how FUSE is spoken (default: kernel; fuse-native has limits)
   hard | soft                    wait for a lost server for ever, or fail (default: hard)
   timeo=N                        time for an answer, tenths of a second (default: ${DEFAULT_TIMEO_DECISECONDS})
   retrans=N                      retransmissions before a soft mount fails (default: ${DEFAULT_RETRANS})
@@ -82,6 +84,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
   let times: AttributeTimes = DEFAULT_ATTRIBUTE_TIMES;
   let rsizeBytes = RSIZE_MAX_BYTES;
   let dataPath: DataPath = 'passthrough';
+  let driver: DriverKind = 'kernel';
   let route: RouteKind | undefined;
   let hard = true;
   let timeoutMs = DEFAULT_TIMEO_DECISECONDS * DECISECOND_MS;
@@ -106,13 +109,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
         dataPath = oneOf(item, value, DATA_PATHS);
         break;
       case 'driver':
-        if (value === 'fuse-native') {
-          throw new CliError(
-            'mount option driver=fuse-native is not available in this version: use kernel',
-            2,
-          );
-        }
-        oneOf(item, value, ['kernel']);
+        driver = oneOf(item, value, DRIVER_KINDS);
         break;
       case 'hard':
       case 'soft':
@@ -175,6 +172,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
     attributeTimes: times,
     rsizeBytes,
     dataPath,
+    driver,
     route,
     hard,
     timeoutMs,

@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { FILE_SYSTEM_TYPE } from '../fuse/mount.ts';
-import { hasCapability } from '../system/capabilities.ts';
+import { findFusermount } from '../fuse/fusermount.ts';
+import { FILE_SYSTEM_TYPE, mayMountDirectly } from '../fuse/mount.ts';
 import { mountAt } from '../system/mount-table.ts';
 import { CliError } from './errors.ts';
 
@@ -70,9 +70,6 @@ export async function askMount(
  * @throws CliError
  */
 export async function checkPlace(mountPoint: string): Promise<void> {
-  if (!hasCapability('CAP_SYS_ADMIN')) {
-    throw new CliError('mounting needs root (CAP_SYS_ADMIN): this version has no mounts for other users', 1);
-  }
   await checkFree(mountPoint);
   let isDirectory: boolean;
   try {
@@ -84,6 +81,7 @@ export async function checkPlace(mountPoint: string): Promise<void> {
     throw new CliError(`mount point ${mountPoint} cannot be looked at: ${code}`, 1, error);
   }
   if (!isDirectory) throw new CliError(`mount point ${mountPoint} is not a directory`, 1);
+  if (!mayMountDirectly()) checkUserMount(mountPoint);
   try {
     accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
   } catch (error) {
@@ -91,8 +89,27 @@ export async function checkPlace(mountPoint: string): Promise<void> {
     const remedy =
       code === 'ENOENT'
         ? 'load the fuse module (modprobe fuse), or give the container the device'
-        : 'check its permissions';
+        : 'users need it with mode 0666 (chmod 666 /dev/fuse, as root)';
     throw new CliError(`/dev/fuse cannot be opened (${code}): ${remedy}`, 1, error);
+  }
+}
+
+/** What fusermount3 would refuse, said so that one can do something about it. */
+function checkUserMount(mountPoint: string): void {
+  if (findFusermount() === undefined) {
+    throw new CliError(
+      'mounting without root (CAP_SYS_ADMIN) needs fusermount3: install the package fuse3, or be root',
+      1,
+    );
+  }
+  try {
+    accessSync(mountPoint, constants.W_OK);
+  } catch (error) {
+    throw new CliError(
+      `mount point ${mountPoint} is not this user's to write, so only root (CAP_SYS_ADMIN) can mount there: take a directory of your own`,
+      1,
+      error,
+    );
   }
 }
 

@@ -20,8 +20,6 @@ export interface MountRequest {
   readonly logLevel: LogLevel;
 }
 
-export const DEFAULT_LOG_FILE = '/var/log/nearmount.log';
-
 /**
  * Reads source and options.
  *

@@ -1,6 +1,8 @@
 /** `nearmount mount`: checks, starts the gateway behind itself, and returns when the mount answers, like mount(8). */
 import { resolve } from 'node:path';
 import { Command } from 'commander';
+import { FusermountError } from '../fuse/fusermount.ts';
+import { loadNativePackage } from '../fuse/native-package.ts';
 import { createLogger, type Logger, type LogLevel } from '../observe/log.ts';
 import { hereIdentity } from '../resolver/node-identity.ts';
 import { colocationOption } from './colocation.ts';
@@ -10,7 +12,8 @@ import { logLevelOption } from './log-option.ts';
 import { mountBehind, READY_TIMEOUT_MS, type GatewayMessage } from './mount-behind.ts';
 import { MOUNT_OPTIONS_HELP } from './mount-options.ts';
 import { askMount, checkPlace, realPlace } from './mount-place.ts';
-import { DEFAULT_LOG_FILE, parseRequest, type MountRequest } from './mount-request.ts';
+import { parseRequest, type MountRequest } from './mount-request.ts';
+import { defaultLogFile } from './places.ts';
 import { asCliError } from './reported.ts';
 import { hasServiceManager, tellServiceManager } from './service-readiness.ts';
 
@@ -36,7 +39,7 @@ export function mountCommand(): Command {
     .option('--node <bootid>', "this node's id (default: the running kernel's boot id)")
     .option('--cluster <name>', "this node's cluster (default: $NEARMOUNT_CLUSTER, else what the table says)")
     .option('--foreground', 'stay in the foreground and log to stderr')
-    .option('--log-file <file>', 'where the mount logs when it runs behind', DEFAULT_LOG_FILE)
+    .option('--log-file <file>', 'where the mount logs when it runs behind', defaultLogFile())
     .addOption(logLevelOption())
     .addHelpText('after', MOUNT_OPTIONS_HELP)
     .action(async (sourceText: string, mountPoint: string, options: MountCommandOptions) => {
@@ -55,8 +58,9 @@ export function mountCommand(): Command {
 }
 
 async function mount(request: MountRequest, inForeground: boolean): Promise<void> {
-  parseRequest(request);
+  const { mountOptions } = parseRequest(request);
   await checkPlace(request.mountPoint);
+  if (mountOptions.driver === 'fuse-native') await loadNativePackage();
   if (process.send !== undefined || inForeground) await runHere(request);
   else await mountBehind(request);
 }
@@ -109,11 +113,15 @@ async function announceMount(mountPoint: string, log: Logger): Promise<void> {
 }
 
 function explainMount(error: unknown, mountPoint: string): unknown {
+  if (error instanceof FusermountError) {
+    return new CliError(`cannot mount at ${mountPoint} as this user: ${error.message}`, 1, error);
+  }
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall !== 'mount' && syscall !== 'open') return error;
-  return new CliError(
-    `cannot mount at ${mountPoint} (${syscall}: ${code}): this process may not mount here`,
-    1,
-    error,
-  );
+  // The user namespace came without a mount namespace: `unshare -U -r` alone.
+  const remedy =
+    syscall === 'mount' && code === 'EPERM'
+      ? 'this process may not mount here; in a user namespace it needs a mount namespace, too (unshare -U -r -m)'
+      : 'this process may not mount here';
+  return new CliError(`cannot mount at ${mountPoint} (${syscall}: ${code}): ${remedy}`, 1, error);
 }

@@ -1,6 +1,7 @@
 /** Which errors were written for the user: they become one line and an exit status. */
 import { NoRouteError } from '../gateway/route-selection.ts';
 import { RouteError } from '../client/session.ts';
+import { NativeDriverError } from '../fuse/native-package.ts';
 import { IdentityError } from '../resolver/node-identity.ts';
 import { ImportError } from '../resolver/import-document.ts';
 import { SourceError } from '../resolver/source.ts';
@@ -22,7 +23,12 @@ export function asCliError(error: unknown): CliError | undefined {
   ) {
     return new CliError(error.message, 2, error);
   }
-  if (error instanceof ImportError || error instanceof NoRouteError || error instanceof RouteError) {
+  if (
+    error instanceof ImportError ||
+    error instanceof NoRouteError ||
+    error instanceof RouteError ||
+    error instanceof NativeDriverError
+  ) {
     return new CliError(error.message, 1, error);
   }
   return undefined;

@@ -13,6 +13,7 @@ const mountStatus = z.object({
   options: z.array(z.string()).optional(),
   pid: z.number(),
   since: z.string(),
+  driver: z.string(),
   connected: z.boolean(),
   route: z.string(),
   level: z.string(),
@@ -57,7 +58,7 @@ function describe(mount: MountStatus): string {
   const state = mount.connected ? '' : ', server away';
   const server = mount.server === undefined ? '' : ` (server ${mount.server})`;
   const lines = [
-    `${mount.mountPoint}  ${mount.source}  pid ${mount.pid}, since ${mount.since}`,
+    `${mount.mountPoint}  ${mount.source}  pid ${mount.pid}, driver ${mount.driver}, since ${mount.since}`,
     `  route      ${mount.route}, level ${mount.level}, at ${mount.endpoint}${server}${state}`,
     `  why        ${mount.why}`,
     ...(mount.levelReason === undefined ? [] : [`  level      ${mount.level}: ${mount.levelReason}`]),

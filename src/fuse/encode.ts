@@ -19,13 +19,13 @@ import {
 
 const SECTOR_BYTES = 512n;
 /** What st_blksize tells programs: the size in which they should read. */
-const IO_BLOCK_BYTES = 128 * 1024;
+export const IO_BLOCK_BYTES = 128 * 1024;
 
 function attr(value: Attributes): fuse_attr {
   return {
     ino: value.ino,
     size: value.size,
-    blocks: (value.used + SECTOR_BYTES - 1n) / SECTOR_BYTES,
+    blocks: sectors(value.used),
     atime: BigInt(value.atime.seconds),
     mtime: BigInt(value.mtime.seconds),
     ctime: BigInt(value.ctime.seconds),
@@ -42,8 +42,13 @@ function attr(value: Attributes): fuse_attr {
   };
 }
 
+/** What st_blocks counts. */
+export function sectors(usedBytes: bigint): bigint {
+  return (usedBytes + SECTOR_BYTES - 1n) / SECTOR_BYTES;
+}
+
 /** new_encode_dev of include/linux/kdev_t.h. */
-function encodeDevice(major: number, minor: number): number {
+export function encodeDevice(major: number, minor: number): number {
   return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0;
 }
 

@@ -30,6 +30,7 @@ import {
   READ_AHEAD_KIB,
   REQUEST_BUFFER_BYTES,
 } from './limits.ts';
+import type { DriverLog, FuseDriver } from './driver.ts';
 import { REQUEST_HANDLERS, discard, type ReplyBody } from './requests.ts';
 
 const EINTR = 4;
@@ -41,12 +42,6 @@ const EOPNOTSUPP = 95;
 const INTERRUPT_BIT = 1n;
 /** Requests taken in a row before timers and sockets get their turn. */
 const REQUESTS_PER_TURN = 64;
-
-export interface DriverLog {
-  /** An operation threw, or a request made no sense: a fault of ours or of the kernel's. */
-  readonly onFault: (message: string, error: unknown) => void;
-  readonly onWarning: (message: string, error: unknown) => void;
-}
 
 /** A request being worked on, and what its operation is told about its caller. */
 class PendingRequest implements CallContext {
@@ -87,7 +82,7 @@ class PendingRequest implements CallContext {
   }
 }
 
-export class KernelDriver implements KernelServices {
+export class KernelDriver implements FuseDriver, KernelServices {
   readonly #fd: number;
   readonly #operations: Operations;
   readonly #log: DriverLog;
@@ -121,6 +116,7 @@ export class KernelDriver implements KernelServices {
       await new Promise<void>((resolve, reject) => {
         this.#onEnd = resolve;
         this.#onCrash = reject;
+        if (this.#stopping) resolve();
         this.#watch = watchReadable(this.#fd, () => {
           this.#serveWaiting();
         });

@@ -14,3 +14,11 @@ export const INTERRUPT_GRACE_MS = 200;
 export const READ_AHEAD_KIB = 4096;
 /** Oldest kernel protocol minor version spoken: 7.31 (Linux 5.4). */
 export const MINOR_VERSION_MIN = 31;
+/** Largest READ of the fuse-native driver, in bytes: what libfuse 2 has room for. */
+export const NATIVE_READ_BYTES = 128 * 1024;
+/** Names that the fuse-native driver remembers with their inodes; the longest unused go first. */
+export const NATIVE_NAMES_MAX = 65_536;
+/** Inode numbers above 31 bits that the fuse-native driver keeps a short number for; the oldest go first. */
+export const NATIVE_INODE_NUMBERS_MAX = 1_048_576;
+/** How often the fuse-native driver looks whether it was unmounted, in milliseconds: libfuse does not tell. */
+export const NATIVE_UNMOUNT_CHECK_MS = 500;

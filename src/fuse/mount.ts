@@ -1,29 +1,49 @@
-/** Putting a FUSE file system into the tree, and taking it out: mount(2), umount2(2). */
+/** Putting a FUSE file system into the tree, and taking it out: mount(2) and umount2(2), or fusermount3. */
 import { writeFileSync } from 'node:fs';
+import { hasCapability } from '../system/capabilities.ts';
 import { closeFd } from '../system/files.ts';
 import { openFuseDevice } from '../system/fuse-device.ts';
 import { mountAt } from '../system/mount-table.ts';
 import { mountFileSystem, unmount } from '../system/mounts.ts';
 import { MNT_DETACH, MS_NODEV, MS_NOSUID, MS_RDONLY } from '../system/constants.ts';
+import type { MountRequest } from './driver.ts';
+import { escapeOption, fusermount, fusermountDetach, mayAllowOther } from './fusermount.ts';
 import { MAX_READ_BYTES, READ_AHEAD_KIB } from './limits.ts';
 
-export const FILE_SYSTEM_TYPE = 'fuse.nearmount';
+/** The subtype, which mount(8) shows behind `fuse.`. */
+export const FILE_SYSTEM_SUBTYPE = 'nearmount';
+export const FILE_SYSTEM_TYPE = `fuse.${FILE_SYSTEM_SUBTYPE}`;
 
 /**
- * Mounts read-only at `mountPoint` (absolute) and returns the device's descriptor, on which the kernel's INIT waits.
- *
- * @param source what mount(8) and /proc/mounts show
- * @throws ErrnoError of open(2) on /dev/fuse or of mount(2)
+ * Whether this process mounts by mount(2): root, or root of a user namespace with a mount namespace of its own.
+ * Everybody else needs fusermount3.
  */
-export function mountFuse(source: string, mountPoint: string): number {
+export function mayMountDirectly(): boolean {
+  return hasCapability('CAP_SYS_ADMIN');
+}
+
+/**
+ * Mounts read-only and returns the device's descriptor, on which the kernel's INIT waits.
+ *
+ * @throws ErrnoError of open(2) on /dev/fuse or of mount(2), FusermountError
+ */
+export async function mountFuse({ source, mountPoint }: MountRequest): Promise<number> {
+  const common = ['default_permissions', `max_read=${MAX_READ_BYTES}`];
+  if (!mayMountDirectly()) {
+    const names = [`fsname=${escapeOption(source)}`, `subtype=${FILE_SYSTEM_SUBTYPE}`];
+    const others = mayAllowOther() ? ['allow_other'] : [];
+    return fusermount(mountPoint, ['ro', 'nosuid', 'nodev', ...names, ...common, ...others]);
+  }
   const fd = openFuseDevice();
   try {
+    // The kernel lets these two only be those of whoever opened the device.
+    const owner = `user_id=${process.geteuid?.() ?? 0},group_id=${process.getegid?.() ?? 0}`;
     mountFileSystem({
       source,
       target: mountPoint,
       type: FILE_SYSTEM_TYPE,
       flags: MS_RDONLY | MS_NOSUID | MS_NODEV,
-      data: `fd=${fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read=${MAX_READ_BYTES}`,
+      data: [`fd=${fd}`, 'rootmode=40000', owner, 'allow_other', ...common].join(','),
     });
     return fd;
   } catch (error) {
@@ -45,10 +65,12 @@ export function deviceOfMount(mountPoint: string): string | undefined {
  *
  * @param device of the mount that is meant: what else may lie at the path by now is left alone
  * @returns whether it was there
+ * @throws ErrnoError of umount2(2), FusermountError
  */
-export function unmountFuse(mountPoint: string, device: string | undefined): boolean {
+export async function unmountFuse(mountPoint: string, device: string | undefined): Promise<boolean> {
   if (device === undefined || deviceOfMount(mountPoint) !== device) return false;
-  unmount(mountPoint, MNT_DETACH);
+  if (mayMountDirectly()) unmount(mountPoint, MNT_DETACH);
+  else await fusermountDetach(mountPoint);
   return true;
 }
 

@@ -174,6 +174,7 @@ function cleanEnvironment(runtimeDirectory: string): NodeJS.ProcessEnv {
 /** What `nearmount status` knows of a mount; the fields tests look at. */
 export interface MountStatus {
   readonly mountPoint: string;
+  readonly driver: string;
   readonly connected: boolean;
   readonly route: string;
   readonly level: string;
