@@ -53,7 +53,7 @@ t.test('a mount', { skip: cannotMountHere }, async (t) => {
   const text = (await ask(`${point}.run`)).stdout.toString();
   t.match(text, new RegExp(`^${point}  tree  pid ${mount.pid}`));
   t.match(text, /route {6}near, level grants/);
-  t.match(text, /open files 1 passthrough, 0 wire/);
+  t.match(text, /open files 1 passthrough, 0 mapped, 0 wire/);
   await server.kill();
   await mount.until('without its server', (status) => !status.connected);
   t.match((await ask(`${point}.run`)).stdout.toString(), /server away/);
