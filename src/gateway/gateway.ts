@@ -19,6 +19,7 @@ import { OpenFiles, StatusError } from './open-files.ts';
 import { dataPathOf, type DataPath } from './open-inode.ts';
 import type {
   Answer,
+  Attributes,
   AttributesReply,
   CallContext,
   DirectorySink,
@@ -77,6 +78,8 @@ export interface GatewayDependencies {
 interface OpenDirectory {
   readonly inode: Inode;
   readonly stream: DirectoryStream;
+  /** The directory's version that the stream's page shows. */
+  pageVersion: number;
 }
 
 /** What the mount is doing, for `status`. */
@@ -317,7 +320,8 @@ export class Gateway implements Operations {
     const add = (): Opened => {
       const fileHandle = this.#nextDirectoryHandle;
       this.#nextDirectoryHandle += 1n;
-      this.#directories.set(fileHandle, { inode, stream: new DirectoryStream(this.#link, inode.handle) });
+      const stream = new DirectoryStream(this.#link, inode.handle);
+      this.#directories.set(fileHandle, { inode, stream, pageVersion: inode.version });
       return { fileHandle, keepCache: false };
     };
     const caller = this.#caller(context, inode);
@@ -344,17 +348,18 @@ export class Gateway implements Operations {
     const { inode: directory, stream } = open;
     // One round trip for each call of the kernel: it asks again for what did not come.
     const page = await stream.after(cookie, caller, (fetched) => {
-      this.#learnPage(directory, fetched);
+      this.#knowledge.learn(directory, fetched.directoryAttributes);
+      open.pageVersion = directory.version;
     });
     if (typeof page === 'number') return this.#knowledge.failed(directory, page);
     for (const entry of page.entries) {
-      if (!this.#addEntry(directory, entry, page.fetchedMs, sink)) break;
+      if (!this.#addEntry(open, entry, page.fetchedMs, sink)) break;
     }
     return 0;
   }
 
   #addEntry(
-    directory: Inode,
+    open: OpenDirectory,
     entry: DirectoryPage['entries'][number],
     fetchedMs: number,
     sink: DirectorySink,
@@ -363,9 +368,13 @@ export class Gateway implements Operations {
     const known = attributes === null ? undefined : attributesOfFattr3(attributes);
     const type = known === undefined ? 0 : known.mode & S_IFMT;
     if (handle === null || known === undefined || isDots(name)) return sink.add(name, cookie, fileid, type);
-    if (!sink.wantsEntries) return sink.add(name, cookie, fileid, type);
+    if (!sink.wantsEntries) {
+      if (!sink.add(name, cookie, fileid, type)) return false;
+      this.#rememberName(open, name, handle.data, known, fetchedMs);
+      return true;
+    }
     const inode = this.#inodes.intern(handle.data, known, fetchedMs);
-    if (sink.add(name, cookie, fileid, type, this.#entryWithoutReference(inode, directory))) {
+    if (sink.add(name, cookie, fileid, type, this.#entryWithoutReference(inode, open.inode))) {
       inode.lookups += 1n;
       return true;
     }
@@ -373,22 +382,23 @@ export class Gateway implements Operations {
     return false;
   }
 
-  /** Remembers the names of a page for the LOOKUPs that follow. */
-  #learnPage(directory: Inode, page: DirectoryPage): void {
-    this.#knowledge.learn(directory, page.directoryAttributes);
+  /** Remembers a name the kernel was told without its inode, for the LOOKUP that follows. */
+  #rememberName(
+    open: OpenDirectory,
+    name: Uint8Array,
+    handle: Uint8Array,
+    attributes: Attributes,
+    fetchedMs: number,
+  ): void {
     const { acregminMs, acdirminMs } = this.#options.attributeTimes;
-    for (const { name, name_handle: handle, name_attributes: attributes } of page.entries) {
-      if (handle === null || attributes === null || isDots(name)) continue;
-      const known = attributesOfFattr3(attributes);
-      const validMs = isDirectory(known) ? acdirminMs : acregminMs;
-      if (validMs === 0) return;
-      this.#names.set(directory.nodeId, name, {
-        handle: Uint8Array.from(handle.data),
-        attributes: known,
-        directoryVersion: directory.version,
-        expiresMs: page.fetchedMs + validMs,
-      });
-    }
+    const validMs = isDirectory(attributes) ? acdirminMs : acregminMs;
+    if (validMs === 0) return;
+    this.#names.set(open.inode.nodeId, name, {
+      handle,
+      attributes,
+      directoryVersion: open.pageVersion,
+      expiresMs: fetchedMs + validMs,
+    });
   }
 
   releasedir(fileHandle: bigint): void {
@@ -432,7 +442,8 @@ export class Gateway implements Operations {
         this.#guard(() => this.#acls.ask(inode, name, this.#caller(context, inode)))
       );
     }
-    if (!name.startsWith(XATTR_PREFIX)) return name.startsWith('system.') ? EOPNOTSUPP : ENODATA;
+    // EOPNOTSUPP makes ls and others stop asking for file after file: NFSv3 has no attributes for them.
+    if (!name.startsWith(XATTR_PREFIX)) return name.startsWith('user.') ? ENODATA : EOPNOTSUPP;
     const text = this.#explain(inode, name.slice(XATTR_PREFIX.length));
     return text === undefined ? ENODATA : { value: Buffer.from(text) };
   }

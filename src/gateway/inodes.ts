@@ -4,14 +4,22 @@ import { isDirectory, sameVersion } from './attributes.ts';
 import { nextAttributeTime, type AttributeTimes } from './attribute-times.ts';
 import { ROOT_NODE_ID, type Attributes, type AttributesReply, type NodeId } from './operations.ts';
 import type { OpenInode } from './open-inode.ts';
+import { packAttributes, unpackAttributes, type PackedAttributes } from './packed-attributes.ts';
 
+const SETTLED: Promise<unknown> = Promise.resolve();
+
+/** A file handle's bytes as characters (latin1): a key of maps, and smaller than an array of bytes. */
+type HandleKey = string;
+
+function keyOf(handle: Uint8Array): HandleKey {
+  return Buffer.from(handle.buffer, handle.byteOffset, handle.length).toString('latin1');
+}
+
+/** Kept small, because the kernel forgets inodes late: what few of them ever need is made with the first use. */
 export class Inode {
   readonly nodeId: NodeId;
-  /** Changes for the root only, when another server takes over. */
-  handle: Uint8Array;
   /** References the kernel holds: one for each entry answered, taken back by FORGET. */
   lookups = 0n;
-  attributes: Attributes;
   /** Counts the versions of the file seen so far. */
   version = 0;
   /** The version whose attributes the kernel was told last. */
@@ -20,22 +28,49 @@ export class Inode {
   open: OpenInode | undefined;
   /** The version of the file that the kernel's page cache holds pages of. */
   cachedVersion: number | undefined;
-  /** What each caller may do, by credential, as ACCESS answered it; cleared when attributes change. */
-  readonly accessOf = new Map<string, number>();
-  /** Who was granted the file itself, by credential; cleared together with accessOf. */
-  readonly readers = new Set<string>();
   /** Its POSIX ACLs, once the server was asked for them. */
   acls: InodeAcls | undefined;
+  #handleKey: HandleKey;
+  #attributes: PackedAttributes;
+  #accessOf: Map<string, number> | undefined;
+  #readers: Set<string> | undefined;
   #validMs: number | undefined;
   #expiresMs = 0;
   #updatedMs = 0;
-  #turn: Promise<unknown> = Promise.resolve();
+  #turn = SETTLED;
 
   constructor(nodeId: NodeId, handle: Uint8Array, attributes: Attributes, times: AttributeTimes) {
     this.nodeId = nodeId;
-    this.handle = handle;
-    this.attributes = attributes;
+    this.#handleKey = keyOf(handle);
+    this.#attributes = packAttributes(attributes);
     this.update(attributes, times);
+  }
+
+  /** Changes for the root only, when another server takes over. */
+  get handle(): Uint8Array {
+    return Buffer.from(this.#handleKey, 'latin1');
+  }
+
+  set handle(handle: Uint8Array) {
+    this.#handleKey = keyOf(handle);
+  }
+
+  get handleKey(): HandleKey {
+    return this.#handleKey;
+  }
+
+  get attributes(): Attributes {
+    return unpackAttributes(this.#attributes);
+  }
+
+  /** What each caller may do, by credential, as ACCESS answered it; cleared when attributes change. */
+  get accessOf(): Map<string, number> {
+    return (this.#accessOf ??= new Map());
+  }
+
+  /** Who was granted the file itself, by credential; cleared together with accessOf. */
+  get readers(): Set<string> {
+    return (this.#readers ??= new Set());
   }
 
   /**
@@ -55,7 +90,7 @@ export class Inode {
     if (changed || this.#validMs === undefined || asOfMs >= this.#expiresMs) {
       this.#validMs = nextAttributeTime(times, isDirectory(attributes), changed, this.#validMs);
     }
-    this.attributes = attributes;
+    this.#attributes = packAttributes(attributes);
     this.#expiresMs = asOfMs + this.#validMs;
     return changed;
   }
@@ -72,8 +107,8 @@ export class Inode {
   }
 
   #forgetRights(): void {
-    this.accessOf.clear();
-    this.readers.clear();
+    this.#accessOf = undefined;
+    this.#readers = undefined;
   }
 
   /** Attributes that are older than this moment are believed no longer than they would have been. */
@@ -94,19 +129,20 @@ export class Inode {
   /** Runs steps that open or close this inode one after the other. */
   inTurn<T>(step: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(step);
-    this.#turn = result.catch(() => undefined);
+    const turn = result
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#turn === turn) this.#turn = SETTLED;
+      });
+    this.#turn = turn;
     return result;
   }
-}
-
-function keyOf(handle: Uint8Array): string {
-  return Buffer.from(handle.buffer, handle.byteOffset, handle.length).toString('latin1');
 }
 
 export class InodeTable {
   readonly #times: AttributeTimes;
   readonly #byNodeId = new Map<NodeId, Inode>();
-  readonly #byHandle = new Map<string, Inode>();
+  readonly #byHandle = new Map<HandleKey, Inode>();
   #nextNodeId: NodeId = ROOT_NODE_ID + 1n;
   #onDropped: ((inode: Inode) => void) | undefined;
 
@@ -115,7 +151,7 @@ export class InodeTable {
     const root = new Inode(ROOT_NODE_ID, rootHandle, rootAttributes, times);
     root.lookups = 1n;
     this.#byNodeId.set(ROOT_NODE_ID, root);
-    this.#byHandle.set(keyOf(rootHandle), root);
+    this.#byHandle.set(root.handleKey, root);
   }
 
   /** @param listener is told of each inode that is gone */
@@ -143,10 +179,10 @@ export class InodeTable {
       known.update(attributes, this.#times, asOfMs);
       return known;
     }
-    const inode = new Inode(this.#nextNodeId, Uint8Array.from(handle), attributes, this.#times);
+    const inode = new Inode(this.#nextNodeId, handle, attributes, this.#times);
     this.#nextNodeId += 1n;
     this.#byNodeId.set(inode.nodeId, inode);
-    this.#byHandle.set(key, inode);
+    this.#byHandle.set(inode.handleKey, inode);
     return inode;
   }
 
@@ -160,9 +196,9 @@ export class InodeTable {
     for (const inode of this.#byNodeId.values()) inode.expire();
     const root = this.#byNodeId.get(ROOT_NODE_ID);
     if (root === undefined) return;
-    this.#byHandle.delete(keyOf(root.handle));
+    this.#byHandle.delete(root.handleKey);
     root.handle = handle;
-    this.#byHandle.set(keyOf(handle), root);
+    this.#byHandle.set(root.handleKey, root);
   }
 
   /** Takes back `lookups` references; an inode without any, and not open, is gone. */
@@ -177,7 +213,7 @@ export class InodeTable {
   drop(inode: Inode): void {
     if (inode.lookups > 0n || inode.open !== undefined || inode.nodeId === ROOT_NODE_ID) return;
     this.#byNodeId.delete(inode.nodeId);
-    if (this.#byHandle.get(keyOf(inode.handle)) === inode) this.#byHandle.delete(keyOf(inode.handle));
+    if (this.#byHandle.get(inode.handleKey) === inode) this.#byHandle.delete(inode.handleKey);
     this.#onDropped?.(inode);
   }
 }

@@ -1,5 +1,7 @@
-/** Names learned from READDIRPLUS, for the LOOKUPs that follow a listing. The kernel's own cache comes first. */
+/** Names learned from a listing, for the LOOKUPs that follow it. The kernel's own cache comes first. */
+import { FILENAME_BYTES_MAX } from '../nfs3/limits.ts';
 import type { Attributes, NodeId } from './operations.ts';
+import { packAttributes, unpackAttributes, type PackedAttributes } from './packed-attributes.ts';
 
 export interface CachedName {
   readonly handle: Uint8Array;
@@ -10,41 +12,86 @@ export interface CachedName {
   readonly expiresMs: number;
 }
 
-/** A bounded map from (directory, name) to what a LOOKUP of it would find; the oldest entries go first. */
-export class NameCache {
-  readonly #entries = new Map<string, CachedName>();
-  readonly #maxEntries: number;
+/** A CachedName in as few bytes as possible: there are many. */
+interface Kept {
+  /** The characters are the bytes (latin1). */
+  readonly handle: string;
+  readonly attributes: PackedAttributes;
+  readonly directoryVersion: number;
+  readonly expiresMs: number;
+}
 
+/** A bounded map from (directory, name) to what a LOOKUP of it would find; old entries go first. */
+export class NameCache {
+  /**
+   * When the young half is full it becomes the old half, and what was old is gone. (Taking the oldest entry out of one
+   * Map for each new one walks over all places that were emptied before.)
+   */
+  #young = new Map<string, Kept>();
+  #old = new Map<string, Kept>();
+  readonly #youngMax: number;
+
+  /** @param maxEntries at least 2; at least half of them are the last ones set */
   constructor(maxEntries: number) {
-    this.#maxEntries = maxEntries;
+    this.#youngMax = Math.floor(maxEntries / 2);
   }
 
   get(directory: NodeId, name: Uint8Array): CachedName | undefined {
     const key = keyOf(directory, name);
-    const entry = this.#entries.get(key);
-    if (entry === undefined || entry.expiresMs > performance.now()) return entry;
-    this.#entries.delete(key);
-    return undefined;
+    const kept = this.#young.get(key) ?? this.#old.get(key);
+    if (kept === undefined) return undefined;
+    const { handle, attributes, directoryVersion, expiresMs } = kept;
+    if (expiresMs <= performance.now()) {
+      this.#delete(key);
+      return undefined;
+    }
+    return {
+      handle: Buffer.from(handle, 'latin1'),
+      attributes: unpackAttributes(attributes),
+      directoryVersion,
+      expiresMs,
+    };
   }
 
   set(directory: NodeId, name: Uint8Array, entry: CachedName): void {
-    const key = keyOf(directory, name);
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    if (this.#entries.size <= this.#maxEntries) return;
-    const oldest = this.#entries.keys().next();
-    if (oldest.done !== true) this.#entries.delete(oldest.value);
+    if (this.#young.size >= this.#youngMax) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    const { handle, attributes, directoryVersion, expiresMs } = entry;
+    this.#young.set(keyOf(directory, name), {
+      handle: latin1(handle),
+      attributes: packAttributes(attributes),
+      directoryVersion,
+      expiresMs,
+    });
   }
 
   delete(directory: NodeId, name: Uint8Array): void {
-    this.#entries.delete(keyOf(directory, name));
+    this.#delete(keyOf(directory, name));
   }
 
   clear(): void {
-    this.#entries.clear();
+    this.#young.clear();
+    this.#old.clear();
+  }
+
+  #delete(key: string): void {
+    this.#young.delete(key);
+    this.#old.delete(key);
   }
 }
 
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
+
+const DIRECTORY_BYTES = 8;
+const keyScratch = Buffer.alloc(DIRECTORY_BYTES + FILENAME_BYTES_MAX);
+
+/** One flat string: joined ones are kept as their parts. */
 function keyOf(directory: NodeId, name: Uint8Array): string {
-  return `${directory}/${Buffer.from(name.buffer, name.byteOffset, name.length).toString('latin1')}`;
+  keyScratch.writeBigUInt64LE(directory, 0);
+  keyScratch.set(name, DIRECTORY_BYTES);
+  return keyScratch.toString('latin1', 0, DIRECTORY_BYTES + name.length);
 }

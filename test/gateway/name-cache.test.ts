@@ -32,11 +32,37 @@ t.test('what has expired is gone', async (t) => {
   t.equal(cache.get(1n, name('a')), undefined);
 });
 
-t.test('the oldest goes first; setting again makes new', async (t) => {
-  const cache = new NameCache(3);
-  for (const each of ['a', 'b', 'c', 'a', 'd']) cache.set(1n, name(each), entry(each));
-  t.same(
-    ['a', 'b', 'c', 'd'].filter((each) => cache.get(1n, name(each)) !== undefined),
-    ['a', 'c', 'd'],
-  );
+t.test('it stays within its bound, and at least the last half is there', async (t) => {
+  const MAX = 10;
+  const cache = new NameCache(MAX);
+  const there = (upTo: number): number[] =>
+    Array.from({ length: upTo + 1 }, (_, index) => index).filter(
+      (index) => cache.get(1n, name(`${index}`)) !== undefined,
+    );
+  for (let index = 0; index < 100; index += 1) {
+    cache.set(1n, name(`${index}`), entry('handle'));
+    const found = there(index);
+    t.ok(found.length <= MAX, `${found.length} entries`);
+    const last = Math.max(0, index - MAX / 2 + 1);
+    t.same(
+      found.slice(-5),
+      Array.from({ length: index - last + 1 }, (_, at) => last + at),
+    );
+  }
+});
+
+t.test('setting again replaces, also what is in the old half', async (t) => {
+  const cache = new NameCache(4);
+  for (const each of ['a', 'b', 'c']) cache.set(1n, name(each), entry(each));
+  cache.set(1n, name('a'), entry('other'));
+  t.match(cache.get(1n, name('a')), { handle: Buffer.from('other') });
+  cache.delete(1n, name('a'));
+  t.equal(cache.get(1n, name('a')), undefined, 'nothing older comes back');
+});
+
+t.test('everything told of a name comes back', async (t) => {
+  const cache = new NameCache(4);
+  const told = { ...entry('h\xff'), directoryVersion: 7 };
+  cache.set(1n, name('x'), told);
+  t.same(cache.get(1n, name('x')), told);
 });
