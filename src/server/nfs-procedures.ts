@@ -38,9 +38,9 @@ import {
   lookup,
   lookupEntry,
   openFile,
-  readDirectory,
   readlink,
 } from '../store/operations.ts';
+import { readDirectory, type DirectoryPosition } from '../store/read-directory.ts';
 import { readSource, type PageSource } from '../store/open-file.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import type { Identity } from '../store/identity.ts';
@@ -51,8 +51,6 @@ import { DIRECTORY_REPLY_BYTES_MAX } from './limits.ts';
 import { withReplyRoom } from './reply-room.ts';
 import { orStatus, statusOfError } from './outcome.ts';
 
-/** Directory cookies are positions of the file system itself: no verifier is needed to keep them good. */
-const COOKIE_VERIFIER = new Uint8Array(8);
 const NO_WCC: wcc_data = { before: null, after: null };
 const TRANSFER_MULTIPLE_BYTES = 4096;
 const LINK_MAX = 32_000;
@@ -147,6 +145,48 @@ async function read(store: Store, args: READ3args, context: ServerContext): Prom
   }
 }
 
+function positionOf(args: { readonly cookie: bigint; readonly cookieverf: Uint8Array }): DirectoryPosition {
+  return { cookie: args.cookie, verifier: args.cookieverf };
+}
+
+function readdir(
+  { node, identity }: Target,
+  position: DirectoryPosition,
+  budget: DirectoryReplyBudget,
+): READDIR3res {
+  const entries: entry3[] = [];
+  const { isEnd, verifier } = readDirectory(identity, node, position, ({ fileid, cookie, name }) => {
+    if (!budget.take(name)) return false;
+    entries.push({ fileid, name, cookie });
+    return true;
+  });
+  const dir_attributes = postOpAttributes(node);
+  return { status: NFS3_OK, dir_attributes, cookieverf: verifier, entries, eof: isEnd };
+}
+
+function readdirplus(
+  { node, identity }: Target,
+  position: DirectoryPosition,
+  budget: DirectoryReplyBudget,
+): READDIRPLUS3res {
+  const entries: entryplus3[] = [];
+  const { isEnd, verifier } = readDirectory(identity, node, position, ({ fileid, cookie, name }) => {
+    const details = lookupEntry(identity, node, name);
+    if (details === 'vanished') return true;
+    if (!budget.take(name, { handleBytes: details?.handle.length })) return false;
+    entries.push({
+      fileid,
+      name,
+      cookie,
+      name_attributes: details === undefined ? null : fattr3Of(node.export, details.attributes),
+      name_handle: details === undefined ? null : { data: details.handle },
+    });
+    return true;
+  });
+  const dir_attributes = postOpAttributes(node);
+  return { status: NFS3_OK, dir_attributes, cookieverf: verifier, entries, eof: isEnd };
+}
+
 function toCount(value: bigint): bigint {
   return value < 0n ? 0n : value;
 }
@@ -238,17 +278,7 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
           store,
           args.dir,
           context,
-          ({ node, identity }) => {
-            const budget = new DirectoryReplyBudget(replyBytes);
-            const entries: entry3[] = [];
-            const eof = readDirectory(identity, node, args.cookie, ({ fileid, cookie, name }) => {
-              if (!budget.take(name)) return false;
-              entries.push({ fileid, name, cookie });
-              return true;
-            });
-            const dir_attributes = postOpAttributes(node);
-            return { status: NFS3_OK, dir_attributes, cookieverf: COOKIE_VERIFIER, entries, eof };
-          },
+          (directory) => readdir(directory, positionOf(args), new DirectoryReplyBudget(replyBytes)),
           (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
         ),
       ),
@@ -259,24 +289,8 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
           store,
           args.dir,
           context,
-          ({ node, identity }) => {
-            const budget = new DirectoryReplyBudget(replyBytes, args.dircount);
-            const entries: entryplus3[] = [];
-            const eof = readDirectory(identity, node, args.cookie, ({ fileid, cookie, name }) => {
-              const details = lookupEntry(identity, node, name);
-              if (!budget.take(name, { handleBytes: details?.handle.length })) return false;
-              entries.push({
-                fileid,
-                name,
-                cookie,
-                name_attributes: details === undefined ? null : fattr3Of(node.export, details.attributes),
-                name_handle: details === undefined ? null : { data: details.handle },
-              });
-              return true;
-            });
-            const dir_attributes = postOpAttributes(node);
-            return { status: NFS3_OK, dir_attributes, cookieverf: COOKIE_VERIFIER, entries, eof };
-          },
+          (directory) =>
+            readdirplus(directory, positionOf(args), new DirectoryReplyBudget(replyBytes, args.dircount)),
           (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
         ),
       ),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY } from '../system/constants.ts';
 import { ErrnoError, errnoOf } from '../system/errno.ts';
-import { closeFd, openat, statFd, statx, type FileStatus } from '../system/files.ts';
+import { closeFd, fstatfs, openat, statFd, statx, type FileStatus } from '../system/files.ts';
 import { nameToHandleAt, openByHandleAt } from '../system/handles.ts';
 import { becomeServer } from '../system/identity.ts';
 import { clonePrivateMount } from '../system/mounts.ts';
@@ -19,6 +19,15 @@ export type Isolation = 'private-mount' | 'one-file-system';
 /** `kernel`: handles are the file system's; `table`: they are of the handle table (and may be in the first case). */
 export type HandleKind = 'kernel' | 'table';
 
+/**
+ * What a position in a directory (d_off) is good for: `for-ever`, or `of-open-directory`, where it counts the entries that
+ * this open directory has seen.
+ */
+export type DirectoryPositions = 'for-ever' | 'of-open-directory';
+
+/** OVERLAYFS_SUPER_MAGIC of include/uapi/linux/magic.h. */
+const OVERLAYFS = 0x794c7630n;
+
 /** One exported directory, open. */
 export class ExportTree {
   /** May be replaced while the directory and whether it is read-only stay the same: they count from the next call. */
@@ -29,6 +38,7 @@ export class ExportTree {
   readonly directory: string;
   readonly isolation: Isolation;
   readonly handles: HandleKind;
+  readonly positions: DirectoryPositions;
   /** Open for reading, so that it serves openByHandleAt. Closed by close(). */
   readonly rootFd: number;
   /** Of the root, when it was opened: only its device and inode number stay true. */
@@ -49,6 +59,7 @@ export class ExportTree {
     this.rootFd = clone ?? openat(AT_FDCWD, this.directory, O_RDONLY | O_DIRECTORY);
     this.rootStatus = statFd(this.rootFd);
     this.#rootPath = pathOf(this.rootFd);
+    this.positions = fstatfs(this.rootFd).type === OVERLAYFS ? 'of-open-directory' : 'for-ever';
     this.handles = handles ?? (hasKernelHandles(this.rootFd) ? 'kernel' : 'table');
   }
 

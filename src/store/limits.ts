@@ -17,5 +17,9 @@ export const FILE_HANDLE_BYTES_MAX = 64;
 export const NAME_BYTES_MAX = 255;
 /** Directory entries are taken from the kernel in pieces of this size. */
 export const DIRECTORY_BUFFER_BYTES = 32_768;
+/** Directories held between two calls where the file system asks for it, for all exports of a store. */
+export const HELD_DIRECTORIES_MAX = 64;
+/** How long an unused one is held: a listing that pauses for longer may miss names, or show them twice. */
+export const HELD_DIRECTORY_IDLE_MS = 60_000;
 /** How many directories a climb from `..` to the export's root passes before it is given up. */
 export const DIRECTORY_DEPTH_MAX = 2048;

@@ -1,16 +1,12 @@
 import {
-  AT_FDCWD,
   O_DIRECTORY,
   O_NOFOLLOW,
-  O_NONBLOCK,
   O_PATH,
-  O_RDONLY,
   R_OK,
   RESOLVE_BENEATH,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
-  SEEK_SET,
   S_IFLNK,
   S_IFMT,
   W_OK,
@@ -21,11 +17,8 @@ import {
   closeFd,
   faccess,
   fstatfs,
-  getdents64,
-  openat,
   openat2,
   readlinkFd,
-  seek,
   statFd,
   type FileStatus,
   type FileSystemStatus,
@@ -33,8 +26,9 @@ import {
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
 import { getXattr } from '../system/xattrs.ts';
 import type { ExportTree } from './export-tree.ts';
-import { DIRECTORY_BUFFER_BYTES, DIRECTORY_DEPTH_MAX, NAME_BYTES_MAX } from './limits.ts';
+import { DIRECTORY_DEPTH_MAX, NAME_BYTES_MAX } from './limits.ts';
 import { openChecked, type ReadFile } from './open-file.ts';
+import { isDotDot } from './read-directory.ts';
 import type { StoreNode } from './store.ts';
 import { StoreError } from './store-error.ts';
 
@@ -86,77 +80,33 @@ export function readlink(identity: Identity, node: StoreNode): Buffer {
   return runAs(identity, () => readlinkFd(node.fd));
 }
 
-export interface DirectoryItem {
-  /** The inode number of the entry. */
-  fileid: bigint;
-  /** Goes on after this entry. */
-  cookie: bigint;
-  name: Buffer;
-}
-
-/**
- * Gives the entries after `cookie` (0: all), with `.` and `..`, to `visit` until it returns false; that entry then
- * counts as not taken. Returns whether the end was reached. Cookies are the file system's positions, kept by nobody:
- * names that stay are given once, whatever comes and goes meanwhile. ErrnoError ENOTDIR, EACCES; StoreError
- * BAD_COOKIE; TOO_SMALL when not even the first entry was taken.
- */
-export function readDirectory(
-  identity: Identity,
-  directory: StoreNode,
-  cookie: bigint,
-  visit: (item: DirectoryItem) => boolean,
-): boolean {
-  const fd = runAs(identity, () =>
-    openat(AT_FDCWD, `/proc/self/fd/${directory.fd}`, O_RDONLY | O_DIRECTORY | O_NONBLOCK),
-  );
-  try {
-    if (cookie !== 0n) seekDirectory(fd, cookie);
-    const rootFileid = exportRootFileid(directory);
-    let taken = 0;
-    for (;;) {
-      // A new buffer each time: names are views of it, and visitors may keep them.
-      const entries = getdents64(fd, Buffer.allocUnsafeSlow(DIRECTORY_BUFFER_BYTES));
-      if (entries.length === 0) return true;
-      for (const { ino, cookie: next, name } of entries) {
-        const fileid = rootFileid !== undefined && isDotDot(name) ? rootFileid : ino;
-        if (!visit({ fileid, cookie: next, name })) {
-          if (taken === 0) throw new StoreError('TOO_SMALL', 'no room for one directory entry');
-          return false;
-        }
-        taken += 1;
-      }
-    }
-  } finally {
-    closeFd(fd);
-  }
-}
-
 export interface EntryDetails {
   handle: Buffer;
   attributes: FileStatus;
 }
 
 /**
- * Handle and attributes of a directory entry that readDirectory gave. Undefined when it vanished meanwhile or the
- * caller may not look it up: READDIRPLUS then gives the name alone.
+ * Handle and attributes of a directory entry that readDirectory gave. `vanished` when it is not there any more: then it
+ * need not be listed; undefined when the caller may not look it up: READDIRPLUS then gives the name alone.
  */
 export function lookupEntry(
   identity: Identity,
   directory: StoreNode,
   name: Uint8Array,
-): EntryDetails | undefined {
+): EntryDetails | 'vanished' | undefined {
   let fd: number;
   try {
     fd = openName(identity, directory, name);
   } catch (error) {
-    if (error instanceof ErrnoError || error instanceof StoreError) return undefined;
+    if (error instanceof ErrnoError) return error.code === 'ENOENT' ? 'vanished' : undefined;
+    if (error instanceof StoreError) return undefined;
     throw error;
   }
   try {
     const { store, export: tree } = directory;
     return { attributes: statFd(fd), handle: store.handleOf(tree, fd) };
   } catch (error) {
-    if (error instanceof StoreError && error.code === 'STALE') return undefined;
+    if (error instanceof StoreError && error.code === 'STALE') return 'vanished';
     throw error;
   } finally {
     closeFd(fd);
@@ -195,11 +145,6 @@ export function openGrant(identity: Identity, node: StoreNode): GrantedFile {
 }
 
 const SLASH = 0x2f;
-const DOT = 0x2e;
-
-function isDotDot(name: Uint8Array): boolean {
-  return name.length === 2 && name[0] === DOT && name[1] === DOT;
-}
 
 /** An O_PATH descriptor of the name, which the caller closes. */
 function openName(identity: Identity, directory: StoreNode, name: Uint8Array): number {
@@ -263,21 +208,5 @@ function leadsToRoot(tree: ExportTree, start: number): boolean {
     return false;
   } finally {
     if (fd !== start) closeFd(fd);
-  }
-}
-
-function exportRootFileid(directory: StoreNode): bigint | undefined {
-  const status = statFd(directory.fd);
-  return directory.export.isRoot(status) ? status.ino : undefined;
-}
-
-function seekDirectory(fd: number, cookie: bigint): void {
-  try {
-    seek(fd, cookie, SEEK_SET);
-  } catch (error) {
-    if (error instanceof ErrnoError && error.code === 'EINVAL') {
-      throw new StoreError('BAD_COOKIE', 'not a position in a directory');
-    }
-    throw error;
   }
 }

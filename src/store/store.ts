@@ -24,6 +24,7 @@ import {
   type HandleParts,
 } from './file-handle.ts';
 import { HandleTable, tableId } from './handle-table.ts';
+import { HeldDirectories } from './held-directories.ts';
 import { OPEN_NODE_IDLE_MS, OPEN_NODES_MAX } from './limits.ts';
 import { OpenFiles } from './open-file.ts';
 import { StoreError } from './store-error.ts';
@@ -80,6 +81,7 @@ export class Store {
   #treesById = new Map<string, ExportTree>();
   readonly #nodes = new DescriptorCache<OpenNode>({ max: OPEN_NODES_MAX, idleMs: OPEN_NODE_IDLE_MS });
   readonly files = new OpenFiles();
+  readonly directories = new HeldDirectories();
   #table: HandleTable | undefined;
 
   private constructor(settings: StoreSettings) {
@@ -220,6 +222,7 @@ export class Store {
   close(): void {
     becomeServer();
     this.files.close();
+    this.directories.close();
     this.#nodes.clear();
     for (const tree of this.#trees.values()) tree.close();
     this.#trees.clear();

@@ -9,9 +9,10 @@ import {
   lookup,
   lookupEntry,
   openFile,
-  readDirectory,
   readlink,
 } from '../../src/store/operations.ts';
+import { NO_VERIFIER } from '../../src/store/held-directories.ts';
+import { DIRECTORY_START, readDirectory } from '../../src/store/read-directory.ts';
 import type { Store, StoreNode } from '../../src/store/store.ts';
 import { R_OK, W_OK, X_OK } from '../../src/system/constants.ts';
 import type { Identity } from '../../src/system/identity.ts';
@@ -23,7 +24,7 @@ const walk = (identity: Identity, store: Store, ...names: string[]): StoreNode =
   names.reduce((node, name) => lookup(identity, node, bytes(name)), rootOf(store));
 const namesOf = (identity: Identity, directory: StoreNode): string[] => {
   const names: string[] = [];
-  readDirectory(identity, directory, 0n, ({ name }) => names.push(name.toString('latin1')) > 0);
+  readDirectory(identity, directory, DIRECTORY_START, ({ name }) => names.push(name.toString('latin1')) > 0);
   return names.sort();
 };
 const ino = (file: string): bigint => fs.lstatSync(file, { bigint: true }).ino;
@@ -65,7 +66,7 @@ t.test('symbolic links are given, never followed', async (t) => {
     t.equal(attributes(link).ino, ino(path.join(place.directory, name)));
     t.throws(() => lookup(self, link, bytes('secret')), { code: 'ENOTDIR' });
     t.throws(() => openFile(self, link), { code: 'EINVAL' });
-    t.throws(() => readDirectory(self, link, 0n, () => true), { code: /ELOOP|ENOTDIR/ });
+    t.throws(() => readDirectory(self, link, DIRECTORY_START, () => true), { code: /ELOOP|ENOTDIR/ });
   }
   t.throws(() => readlink(self, rootOf(store)), { code: 'EINVAL' });
 });
@@ -174,7 +175,9 @@ t.test('what is no regular file is not opened, and nothing waits', async (t) => 
   const store = openStore(t, place);
   t.throws(() => openFile(self, walk(self, store, 'fifo')), { code: 'EINVAL' });
   t.throws(() => openFile(self, rootOf(store)), { code: 'EISDIR' });
-  t.throws(() => readDirectory(self, walk(self, store, 'fifo'), 0n, () => true), { code: 'ENOTDIR' });
+  t.throws(() => readDirectory(self, walk(self, store, 'fifo'), DIRECTORY_START, () => true), {
+    code: 'ENOTDIR',
+  });
 });
 
 t.test('a deleted file is stale for everything that looks at it', async (t) => {
@@ -208,10 +211,11 @@ t.test('a directory of 20,000 names, while names come and go', async (t) => {
   const store = openStore(t, place);
   const rootHandle = store.rootHandle('tree');
   const seen = new Map<string, number>();
+  let position = DIRECTORY_START;
   let cookie = 0n;
   for (let batch = 0; ; batch += 1) {
     let taken = 0;
-    const complete = readDirectory(self, store.resolve(rootHandle), cookie, (item) => {
+    const { isEnd, verifier } = readDirectory(self, store.resolve(rootHandle), position, (item) => {
       if (taken === 97) return false;
       taken += 1;
       const name = item.name.toString('latin1');
@@ -219,7 +223,8 @@ t.test('a directory of 20,000 names, while names come and go', async (t) => {
       cookie = item.cookie;
       return true;
     });
-    if (complete) break;
+    if (isEnd) break;
+    position = { cookie, verifier };
     fs.writeFileSync(file(`coming-${batch}`), '');
     fs.rmSync(file(`going-${batch}`), { force: true });
   }
@@ -247,7 +252,7 @@ t.test('entries of a directory', async (t) => {
     readDirectory(
       self,
       node,
-      0n,
+      DIRECTORY_START,
       ({ name, fileid }) => fileids.set(name.toString('latin1'), fileid).size > 0,
     );
   };
@@ -260,12 +265,16 @@ t.test('entries of a directory', async (t) => {
   t.equal(fileids.get('..'), rootIno);
 
   const entry = lookupEntry(self, root, bytes('file'));
-  t.equal(entry?.attributes.size, 3n);
-  t.same(entry?.handle, walk(self, store, 'file').handle);
-  t.same(lookupEntry(self, root, bytes('..'))?.handle, root.handle);
-  t.equal(lookupEntry(self, root, bytes('vanished')), undefined);
+  t.match(entry, { attributes: { size: 3n } });
+  t.match(entry, { handle: walk(self, store, 'file').handle });
+  t.match(lookupEntry(self, root, bytes('..')), { handle: root.handle });
+  t.equal(lookupEntry(self, root, bytes('was never there')), 'vanished');
 
-  t.throws(() => readDirectory(self, root, 0n, () => false), { code: 'TOO_SMALL' });
-  t.throws(() => readDirectory(self, root, 2n ** 64n - 1n, () => true), { code: 'BAD_COOKIE' });
-  t.throws(() => readDirectory(self, walk(self, store, 'file'), 0n, () => true), { code: 'ENOTDIR' });
+  t.throws(() => readDirectory(self, root, DIRECTORY_START, () => false), { code: 'TOO_SMALL' });
+  t.throws(() => readDirectory(self, root, { cookie: 2n ** 64n - 1n, verifier: NO_VERIFIER }, () => true), {
+    code: 'BAD_COOKIE',
+  });
+  t.throws(() => readDirectory(self, walk(self, store, 'file'), DIRECTORY_START, () => true), {
+    code: 'ENOTDIR',
+  });
 });

@@ -14,6 +14,7 @@ process.chdir(process.argv[2]);
 
 /** Open files by the name the test gave them. */
 const files = new Map();
+const directories = new Map();
 
 const operations = {
   ready: () => 'ready',
@@ -55,6 +56,24 @@ const operations = {
   stat: ({ name }) => ({ size: fs.statSync(name).size, ino: fs.statSync(name).ino }),
   fstat: ({ as }) => ({ size: fs.fstatSync(files.get(as).fd).size }),
   list: ({ name }) => fs.readdirSync(name).sort(),
+  opendir: ({ name, as }) => {
+    directories.set(as, fs.opendirSync(name, { encoding: 'buffer', bufferSize: 64 }));
+    return true;
+  },
+  /** The next names of an open directory, their bytes as characters (latin1); fewer than `count` at the end. */
+  names: ({ as, count }) => {
+    const names = [];
+    while (names.length < count) {
+      const entry = directories.get(as).readSync();
+      if (entry === null) break;
+      names.push(entry.name.toString('latin1'));
+    }
+    return names;
+  },
+  closedir: ({ as }) => {
+    directories.get(as).closeSync();
+    return directories.delete(as);
+  },
   close: ({ as }) => {
     fs.closeSync(files.get(as).fd);
     files.delete(as);
