@@ -1,5 +1,6 @@
 /** An exported file in the guest's hands: a read-only descriptor, good until it is released. */
 import { closeSync, fstatSync, type BigIntStats } from 'node:fs';
+import { seek } from '../system/files.ts';
 import { readFully } from '../system/read-file.ts';
 import { MAPPED_READ_BYTES_MAX } from './limits.ts';
 
@@ -51,6 +52,11 @@ export class GrantedFile {
         this.#reading -= 1;
         this.#closeIfDone();
       });
+  }
+
+  /** lseek(2): where data (SEEK_DATA, 3) or a hole (SEEK_HOLE, 4) begins; ErrnoError ENXIO, EINVAL. Reads do not mind. */
+  seek(offset: bigint, whence: number): bigint {
+    return seek(this.descriptor, offset, whence);
   }
 
   /** Ends the grant. The descriptor is closed when no read is under way any more; a second call has no effect. */

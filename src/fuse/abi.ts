@@ -35,6 +35,7 @@ export const FUSE_OPCODE = {
   DESTROY: 38,
   BATCH_FORGET: 42,
   READDIRPLUS: 44,
+  LSEEK: 46,
 } as const;
 
 export const fuse_in_header = fixedStruct('fuse_in_header', 'little', {
@@ -200,6 +201,14 @@ export const fuse_statfs_out = fixedStruct('fuse_statfs_out', 'little', {
 export const fuse_getxattr_in = fixedStruct('fuse_getxattr_in', 'little', { size: u32, padding: u32 });
 export const fuse_getxattr_out = fixedStruct('fuse_getxattr_out', 'little', { size: u32, padding: u32 });
 export const fuse_interrupt_in = fixedStruct('fuse_interrupt_in', 'little', { unique: u64 });
+
+export const fuse_lseek_in = fixedStruct('fuse_lseek_in', 'little', {
+  fh: u64,
+  offset: u64,
+  whence: u32,
+  padding: u32,
+});
+export const fuse_lseek_out = fixedStruct('fuse_lseek_out', 'little', { offset: u64 });
 
 /** Followed by the name, and zeros up to a multiple of eight bytes. */
 export const fuse_dirent = fixedStruct('fuse_dirent', 'little', {

@@ -6,6 +6,8 @@ import {
   fuse_flush_in,
   fuse_getxattr_in,
   fuse_getxattr_out,
+  fuse_lseek_in,
+  fuse_lseek_out,
   fuse_open_in,
   fuse_read_in,
   fuse_release_in,
@@ -132,6 +134,18 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
       handle: (operations, { body }) => {
         operations.release(fuse_release_in.decode(body).fh);
         return EMPTY;
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.LSEEK,
+    {
+      name: 'LSEEK',
+      handle: (operations, { body, context }) => {
+        const { fh, offset, whence } = fuse_lseek_in.decode(body);
+        return encoded(operations.lseek(fh, offset, whence, context), (found) => [
+          fuse_lseek_out.encode({ offset: found.offset }),
+        ]);
       },
     },
   ],

@@ -306,6 +306,15 @@ export class Gateway implements Operations {
     );
   }
 
+  lseek(
+    fileHandle: bigint,
+    offset: bigint,
+    whence: number,
+    _context: CallContext,
+  ): Outcome<{ readonly offset: bigint }> {
+    return this.#files.seek(fileHandle, offset, whence);
+  }
+
   release(fileHandle: bigint): void {
     this.#files.release(fileHandle);
   }

@@ -224,6 +224,23 @@ export class OpenFiles {
     }
   }
 
+  /**
+   * Where data or a hole begins, as the granted file says. NFSv3 knows no holes, so on the wire this is EINVAL, as on a
+   * file system without SEEK_HOLE: cp and tar then look for zeros, where the answer 'all data' would have them
+   * write every hole out.
+   */
+  seek(fileHandle: bigint, offset: bigint, whence: number): Outcome<{ readonly offset: bigint }> {
+    const file = this.#files.get(fileHandle);
+    if (file === undefined) return EBADF;
+    const held = file.inode.open?.held;
+    if (held === undefined) return EINVAL;
+    try {
+      return { offset: held.file.seek(offset, whence) };
+    } catch (error) {
+      return errnoOfSystemError(error);
+    }
+  }
+
   /** Reads by wire. Rejects with StatusError or RpcError. */
   async read(fileHandle: bigint, offset: bigint, sizeBytes: number): Promise<Outcome<readonly Uint8Array[]>> {
     const file = this.#files.get(fileHandle);
@@ -297,7 +314,7 @@ export class OpenFiles {
   }
 }
 
-/** The errno of a failed pread(2); anything else is a fault of ours and passes on. */
+/** The errno of a failed pread(2) or lseek(2); anything else is a fault of ours and passes on. */
 function errnoOfSystemError(error: unknown): Errno {
   const { errno } = error as NodeJS.ErrnoException;
   if (typeof errno !== 'number') throw error;

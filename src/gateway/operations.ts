@@ -123,6 +123,17 @@ export interface Operations {
     sizeBytes: number,
     context: CallContext,
   ): Answer<readonly Uint8Array[]>;
+  /**
+   * Where data or a hole begins, at or behind `offset`: lseek(2), ENXIO behind the end.
+   *
+   * @param whence SEEK_DATA 3 or SEEK_HOLE 4
+   */
+  lseek(
+    fileHandle: bigint,
+    offset: bigint,
+    whence: number,
+    context: CallContext,
+  ): Answer<{ readonly offset: bigint }>;
   release(fileHandle: bigint): void;
   flush(fileHandle: bigint, context: CallContext): Answer<0>;
   opendir(nodeId: NodeId, context: CallContext): Answer<Opened>;

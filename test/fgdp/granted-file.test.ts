@@ -33,6 +33,16 @@ t.test('cached pages are there at once, in memory used again', async (t) => {
   t.same((await file.read(BigInt(contents.length), 10)).length, 0, 'nothing after the end');
 });
 
+t.test('where data begins, and behind the end nothing', async (t) => {
+  const SEEK_DATA = 3;
+  const SEEK_HOLE = 4;
+  const { file } = granted(t, contents);
+  t.equal(file.seek(5n, SEEK_DATA), 5n);
+  t.equal(file.seek(5n, SEEK_HOLE), BigInt(contents.length), 'the end counts as a hole');
+  t.throws(() => file.seek(BigInt(contents.length), SEEK_DATA), { code: 'ENXIO' });
+  t.equal((await file.read(0n, 10)).length, 10, 'reads do not mind');
+});
+
 t.test('a deleted file can still be read and looked at', async (t) => {
   const { file, path } = granted(t, contents);
   unlinkSync(path);

@@ -5,6 +5,8 @@ import {
   fuse_entry_out,
   fuse_getxattr_in,
   fuse_getxattr_out,
+  fuse_lseek_in,
+  fuse_lseek_out,
   fuse_open_in,
   fuse_open_out,
   fuse_read_in,
@@ -34,6 +36,16 @@ t.test('an errno passes through, now or later', async (t) => {
   t.equal(await call(FUSE_OPCODE.LOOKUP, { lookup: () => Promise.resolve(13) }, named('a')), 13);
   t.equal(call(FUSE_OPCODE.READDIR, { readdir: () => 9 }, read(100)), 9);
   t.equal(await call(FUSE_OPCODE.READDIR, { readdir: () => Promise.resolve(9) }, read(100)), 9);
+});
+
+t.test('a hole is looked for where the kernel says', async (t) => {
+  const body = fuse_lseek_in.encode({ fh: 3n, offset: 2n ** 40n, whence: 4, padding: 0 });
+  const lseek: Operations['lseek'] = (fileHandle, offset, whence) => {
+    t.same([fileHandle, offset, whence], [3n, 2n ** 40n, 4]);
+    return { offset: 2n ** 41n };
+  };
+  t.same(call(FUSE_OPCODE.LSEEK, { lseek }, body), [fuse_lseek_out.encode({ offset: 2n ** 41n })]);
+  t.equal(call(FUSE_OPCODE.LSEEK, { lseek: () => 6 }, body), 6);
 });
 
 t.test('0 is an empty reply', async (t) => {

@@ -51,6 +51,17 @@ const operations = {
     const buffer = Buffer.alloc(bytes);
     return buffer.toString('latin1', 0, fs.readSync(files.get(as).fd, buffer, 0, bytes, offset));
   },
+  /** What lies at an offset of a file that may be larger than memory, as text; and its size. */
+  peek: ({ name, offset, bytes }) => {
+    const fd = fs.openSync(name, 'r');
+    try {
+      const buffer = Buffer.alloc(bytes);
+      const count = fs.readSync(fd, buffer, 0, bytes, offset);
+      return { text: buffer.toString('latin1', 0, count), size: fs.fstatSync(fd).size };
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
   readFile: ({ name }) => fs.readFileSync(name, 'latin1'),
   digest: ({ name }) => createHash('sha256').update(fs.readFileSync(name)).digest('hex'),
   stat: ({ name }) => ({ size: fs.statSync(name).size, ino: fs.statSync(name).ino }),

@@ -9,17 +9,13 @@ import { cannotMountHere, startMount, startWorker, type FileWorker } from '../su
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 import { FILE_SYSTEMS, overlay, type FreshFileSystem } from './file-systems.ts';
+import { ROUTES, sized } from './size.ts';
 
 /** Names that stay; the whole size of the promise is 100,000. */
-const NAMES = process.env.NEARMOUNT_TEST_FULL_SIZE === undefined ? 6_000 : 100_000;
+const NAMES = sized(4_000, 100_000);
 /** Names that come and go with each step of a listing, and names read with each. */
 const CHURN = 50;
 const STEP = NAMES / 20;
-
-const ROUTES = [
-  ['near', 'route=near'],
-  ['network', 'route=network'],
-] as const;
 
 /** Long enough that a listing takes many calls. */
 const nameOf = (kind: string, index: number): string => `${kind}-${'n'.repeat(30)}-${index}`;

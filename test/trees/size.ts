@@ -1,0 +1,12 @@
+/** Tests of size run small with the others, and in full by hand: `NEARMOUNT_TEST_FULL_SIZE=1 npx tap test/trees`. */
+export const FULL_SIZE = process.env.NEARMOUNT_TEST_FULL_SIZE !== undefined;
+
+export function sized(small: number, full: number): number {
+  return FULL_SIZE ? full : small;
+}
+
+/** The two far ends of the routes: pages shared, and everything by messages. */
+export const ROUTES = [
+  ['near', 'route=near'],
+  ['network', 'route=network'],
+] as const;
