@@ -18,8 +18,7 @@ function keyOf(handle: Uint8Array): HandleKey {
 /** Kept small, because the kernel forgets inodes late: what few of them ever need is made with the first use. */
 export class Inode {
   readonly nodeId: NodeId;
-  /** References the kernel holds: one for each entry answered, taken back by FORGET. */
-  lookups = 0n;
+  #lookups = 0;
   /** Counts the versions of the file seen so far. */
   version = 0;
   /** The version whose attributes the kernel was told last. */
@@ -44,6 +43,15 @@ export class Inode {
     this.#handleKey = keyOf(handle);
     this.#attributes = packAttributes(attributes);
     this.update(attributes, times);
+  }
+
+  /** References the kernel holds: one for each entry answered, taken back by FORGET. */
+  get lookups(): bigint {
+    return BigInt(this.#lookups);
+  }
+
+  set lookups(lookups: bigint) {
+    this.#lookups = Number(lookups);
   }
 
   /** Changes for the root only, when another server takes over. */
@@ -90,7 +98,9 @@ export class Inode {
     if (changed || this.#validMs === undefined || asOfMs >= this.#expiresMs) {
       this.#validMs = nextAttributeTime(times, isDirectory(attributes), changed, this.#validMs);
     }
-    this.#attributes = packAttributes(attributes);
+    const packed = packAttributes(attributes);
+    // An equal string that is kept anew would make an old one garbage that is collected late.
+    if (packed !== this.#attributes) this.#attributes = packed;
     this.#expiresMs = asOfMs + this.#validMs;
     return changed;
   }

@@ -216,6 +216,8 @@ export interface MountOptions {
   /** The list of -o. */
   readonly options?: string;
   readonly args?: readonly string[];
+  /** How long the mount may live; default 120 s. */
+  readonly limitMs?: Milliseconds;
 }
 
 /** How often a gateway is asked for its status while a test waits for a state. */
@@ -238,7 +240,7 @@ export async function startMount(t: Teardown, chosen: MountOptions): Promise<Run
     if (isMounted(point)) detach(point);
     child.kill('SIGKILL');
   };
-  const watchdog = setTimeout(destroy, MOUNT_LIMIT);
+  const watchdog = setTimeout(destroy, chosen.limitMs ?? MOUNT_LIMIT);
   live.add(destroy);
   let log = '';
   const ended = new Promise<Ending>((resolve) => {

@@ -9,7 +9,7 @@ import { cannotMountHere, startMount, startWorker, type FileWorker } from '../su
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 import { FILE_SYSTEMS, overlay, type FreshFileSystem } from './file-systems.ts';
-import { ROUTES, sized } from './size.ts';
+import { MOUNT_LIMIT_MS, ROUTES, sized } from './size.ts';
 
 /** Names that stay; the whole size of the promise is 100,000. */
 const NAMES = sized(4_000, 100_000);
@@ -118,7 +118,13 @@ for (const { name, make } of kinds) {
     for (const [route, options] of ROUTES) {
       const point = join(top, route);
       mkdirSync(point);
-      const mount = await startMount(t, { source: 'tree', point, table: server.table, options });
+      const mount = await startMount(t, {
+        source: 'tree',
+        point,
+        table: server.table,
+        options,
+        limitMs: MOUNT_LIMIT_MS,
+      });
       const worker = await startWorker(t, point);
       t.same(countStaying(await listAll(worker, () => churn.once())), { 1: NAMES }, `${route}: under churn`);
       t.same(countStaying(await listAll(worker, () => undefined)), { 1: NAMES }, `${route}: afterwards`);

@@ -8,7 +8,7 @@ import t, { type Test } from 'tap';
 import { cannotMountHere, runTool, startMount } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
-import { ROUTES, sized } from './size.ts';
+import { MOUNT_LIMIT_MS, ROUTES, sized } from './size.ts';
 
 const FILES = sized(5_000, 200_000);
 const FILES_A_DIRECTORY = 500;
@@ -52,6 +52,7 @@ t.test(`find and ls over ${FILES} files`, options, async (t) => {
       point: join(top, route),
       table: server.table,
       options: how,
+      limitMs: MOUNT_LIMIT_MS,
     });
     for (const line of [
       'find . -type f | wc -l',
@@ -104,6 +105,7 @@ t.test(`${OPENS} opens and closes`, options, async (t) => {
       point: join(top, route),
       table: server.table,
       options: how,
+      limitMs: MOUNT_LIMIT_MS,
     });
     const descriptors = (): number => readdirSync(`/proc/${mount.pid}/fd`).length;
     // From before any file was open; the server has its connections by now.

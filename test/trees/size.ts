@@ -5,6 +5,9 @@ export function sized(small: number, full: number): number {
   return FULL_SIZE ? full : small;
 }
 
+/** A mount of a test in full size may live this long. */
+export const MOUNT_LIMIT_MS = sized(120_000, 1_200_000);
+
 /** The two far ends of the routes: pages shared, and everything by messages. */
 export const ROUTES = [
   ['near', 'route=near'],

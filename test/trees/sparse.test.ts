@@ -5,7 +5,7 @@ import t from 'tap';
 import { cannotMountHere, runTool, startMount, startWorker } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
-import { ROUTES, sized } from './size.ts';
+import { MOUNT_LIMIT_MS, ROUTES, sized } from './size.ts';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -51,6 +51,7 @@ t.test('sparse files', { skip: cannotMountHere, timeout: 1_800_000 }, async (t) 
       point: join(top, route),
       table: server.table,
       options: how,
+      limitMs: MOUNT_LIMIT_MS,
     });
     const worker = await startWorker(t, mount.point);
     for (const [offset, text] of pieces) {
