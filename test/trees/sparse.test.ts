@@ -89,7 +89,7 @@ t.test('sparse files', { skip: cannotMountHere, timeout: 1_800_000 }, async (t) 
         t.ok(copy.blocks * 512 < COPY_USED_MAX, `${route}: ${program} keeps the holes of ${name}`);
         if (name === 'huge') continue;
         const same = await runTool('cmp', [join(tree, name), join(out, 'cp')], { limitMs: LIMIT_MS });
-        t.equal(same.status, 0, `${route}: ${program} ${name}: ${same.stdout}${same.stderr}`);
+        t.equal(same.status, 0, `${route}: ${program} ${name}: ${same.stdout.toString()}${same.stderr}`);
       }
     }
     t.notMatch(mount.log(), /"level":"(error|fatal)"/);
