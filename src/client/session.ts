@@ -5,6 +5,7 @@ import { GrantedFile } from '../fgdp/granted-file.ts';
 import { FGDP_VERSION, GRANTS_UNREAD_MAX, RELEASE_GRANTS_MAX } from '../fgdp/limits.ts';
 import {
   EXPORT_LEVEL,
+  FEATURE_ACL_MARKS,
   FEATURE_DESCRIPTORS,
   FEATURE_SHORT_CREDENTIALS,
   FGDP_PROGRAM,
@@ -79,7 +80,7 @@ const WITHOUT_PROGRAM: ReadonlySet<RpcErrorCode> = new Set<RpcErrorCode>([
   'AUTH_REJECTEDCRED',
 ]);
 
-const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS;
+const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS;
 
 interface FgdpPeer {
   readonly serverName: string;

@@ -33,6 +33,8 @@ const server_id = opaqueFixed('server_id', SERVER_ID_BYTES);
 export const FEATURE_DESCRIPTORS = 0x0001;
 /** CREDENTIAL, and calls with AUTH_SHORT. */
 export const FEATURE_SHORT_CREDENTIALS = 0x0002;
+/** READDIRPLUS marks the modes of files without an ACL: MODE_WITHOUT_ACL of nfs3/posix-acl.ts. */
+export const FEATURE_ACL_MARKS = 0x0004;
 
 export const HELLO_STAT = {
   HELLO_OK: 0,

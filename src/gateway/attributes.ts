@@ -1,5 +1,6 @@
 /** Attributes out of fattr3 (RFC 1813 section 2.6) and out of fstat(2) of a granted descriptor. */
 import type { BigIntStats } from 'node:fs';
+import { MODE_WITHOUT_ACL } from '../nfs3/posix-acl.ts';
 import { FTYPE3, type fattr3, type ftype3 } from '../nfs3/types.ts';
 import type { Attributes, Timestamp } from './operations.ts';
 
@@ -44,6 +45,7 @@ export function attributesOfFattr3(attr: fattr3): Attributes {
     atime: time(attr.atime),
     mtime: time(attr.mtime),
     ctime: time(attr.ctime),
+    lacksAcl: (attr.mode & MODE_WITHOUT_ACL) !== 0,
   };
 }
 

@@ -27,12 +27,13 @@ export class Inode {
   open: OpenInode | undefined;
   /** The version of the file that the kernel's page cache holds pages of. */
   cachedVersion: number | undefined;
-  /** Its POSIX ACLs, once the server was asked for them. */
-  acls: InodeAcls | undefined;
   #handleKey: HandleKey;
   #attributes: PackedAttributes;
   #accessOf: Map<string, number> | undefined;
   #readers: Set<string> | undefined;
+  #acls: InodeAcls | undefined;
+  /** The version that a listing has said to have none. */
+  #lacksAclsVersion = -1;
   #validMs: number | undefined;
   #expiresMs = 0;
   #updatedMs = 0;
@@ -81,6 +82,16 @@ export class Inode {
     return (this.#readers ??= new Set());
   }
 
+  /** Its POSIX ACLs, once the server has told of them; of the version that they say. */
+  get acls(): InodeAcls | undefined {
+    if (this.#lacksAclsVersion !== this.version) return this.#acls;
+    return { version: this.version, access: undefined, default: undefined };
+  }
+
+  set acls(acls: InodeAcls | undefined) {
+    this.#acls = acls;
+  }
+
   /**
    * Takes in attributes; returns whether they show another version of the file.
    *
@@ -101,6 +112,7 @@ export class Inode {
     const packed = packAttributes(attributes);
     // An equal string that is kept anew would make an old one garbage that is collected late.
     if (packed !== this.#attributes) this.#attributes = packed;
+    if (attributes.lacksAcl === true) this.#lacksAclsVersion = this.version;
     this.#expiresMs = asOfMs + this.#validMs;
     return changed;
   }

@@ -44,6 +44,8 @@ export interface Attributes {
   readonly atime: Timestamp;
   readonly mtime: Timestamp;
   readonly ctime: Timestamp;
+  /** True where the server has said that there is no ACL beyond the mode. */
+  readonly lacksAcl?: boolean;
 }
 
 export interface AttributesReply {

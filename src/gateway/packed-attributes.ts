@@ -12,6 +12,9 @@ const record = Buffer.alloc(72);
 const u64 = new BigUint64Array(record.buffer, record.byteOffset, 3);
 const u32 = new Uint32Array(record.buffer, record.byteOffset, 18);
 
+/** In the mode, above type and permissions: lacksAcl. */
+const LACKS_ACL = 0x0001_0000;
+
 const u64At = (index: number): bigint => u64[index] as bigint;
 const u32At = (index: number): number => u32[index] as number;
 const timeAt = (index: number): Timestamp => ({ seconds: u32At(index), nanoseconds: u32At(index + 1) });
@@ -27,7 +30,7 @@ export function packAttributes(attributes: Attributes): PackedAttributes {
   u32[9] = mtime.nanoseconds;
   u32[10] = ctime.seconds;
   u32[11] = ctime.nanoseconds;
-  u32[12] = attributes.mode;
+  u32[12] = attributes.mode | (attributes.lacksAcl === true ? LACKS_ACL : 0);
   u32[13] = attributes.nlink;
   u32[14] = attributes.uid;
   u32[15] = attributes.gid;
@@ -45,11 +48,12 @@ export function unpackAttributes(packed: PackedAttributes): Attributes {
     atime: timeAt(6),
     mtime: timeAt(8),
     ctime: timeAt(10),
-    mode: u32At(12),
+    mode: u32At(12) & ~LACKS_ACL,
     nlink: u32At(13),
     uid: u32At(14),
     gid: u32At(15),
     rdevMajor: u32At(16),
     rdevMinor: u32At(17),
+    lacksAcl: (u32At(12) & LACKS_ACL) !== 0,
   };
 }

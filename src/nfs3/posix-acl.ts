@@ -5,6 +5,12 @@ import { NFS_ACL_DEFAULT, type aclent } from './nfsacl.ts';
 export const ACCESS_ACL_XATTR = 'system.posix_acl_access';
 export const DEFAULT_ACL_XATTR = 'system.posix_acl_default';
 
+/**
+ * A bit of fattr3's mode, beyond all that RFC 1813 defines: the file has no ACL. Sent to those who have asked for it, in
+ * listings, so that `ls -l` needs no call for each file.
+ */
+export const MODE_WITHOUT_ACL = 0x0001_0000;
+
 /** include/uapi/linux/posix_acl.h; NFSACL uses the same numbers. */
 const ACL_USER_OBJ = 0x01;
 const ACL_USER = 0x02;

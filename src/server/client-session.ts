@@ -22,6 +22,8 @@ export class ClientSession {
   channel: ServerChannel | undefined;
   /** Whether HELLO was said. */
   isFgdp = false;
+  /** Whether listings say which files have no ACL. */
+  wantsAclMarks = false;
   /** Callers that CREDENTIAL has told about. */
   readonly shorthands = new Shorthands();
   /** Grants not released yet. */

@@ -3,6 +3,7 @@ import type { ChannelListener, ServerChannel } from '../fgdp/channel.ts';
 import { FGDP_VERSION, GRANTS_PER_SESSION_MAX } from '../fgdp/limits.ts';
 import {
   EXPORT_LEVEL,
+  FEATURE_ACL_MARKS,
   FEATURE_DESCRIPTORS,
   FEATURE_SHORT_CREDENTIALS,
   GRANT_STAT,
@@ -34,7 +35,7 @@ export interface FgdpService {
   readonly channels: ChannelListener | undefined;
 }
 
-const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS;
+const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS;
 /** As program.ts declares it. */
 const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
@@ -74,6 +75,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
       channel?.close();
     }
     session.isFgdp = true;
+    session.wantsAclMarks = (args.features & FEATURE_ACL_MARKS) !== 0;
     const boot_id = Buffer.from(bootId);
     // Only a token whose channel is here is signed: else a relay could pass this signature off with a channel of its own.
     const channel_token = isProven ? args.channel_token : new Uint8Array(0);

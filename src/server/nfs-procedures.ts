@@ -27,7 +27,8 @@ import {
 } from '../nfs3/nfs.ts';
 import { TRANSFER_BYTES_MAX } from '../nfs3/limits.ts';
 import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
-import { FTYPE3, type nfs_fh3, type wcc_data } from '../nfs3/types.ts';
+import { MODE_WITHOUT_ACL } from '../nfs3/posix-acl.ts';
+import { FTYPE3, type fattr3, type nfs_fh3, type wcc_data } from '../nfs3/types.ts';
 import type { Handlers } from '../rpc/program.ts';
 import {
   R_OK,
@@ -39,9 +40,11 @@ import {
   lookupEntry,
   openFile,
   readlink,
+  type EntryDetails,
 } from '../store/operations.ts';
 import { readDirectory, type DirectoryPosition } from '../store/read-directory.ts';
 import { readSource, type PageSource } from '../store/open-file.ts';
+import type { ExportTree } from '../store/export-tree.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import type { Identity } from '../store/identity.ts';
 import { attributesOf, fattr3Of, postOpAttributes } from './attributes.ts';
@@ -168,17 +171,18 @@ function readdirplus(
   { node, identity }: Target,
   position: DirectoryPosition,
   budget: DirectoryReplyBudget,
+  marksAcls: boolean,
 ): READDIRPLUS3res {
   const entries: entryplus3[] = [];
   const { isEnd, verifier } = readDirectory(identity, node, position, ({ fileid, cookie, name }) => {
-    const details = lookupEntry(identity, node, name);
+    const details = lookupEntry(identity, node, name, marksAcls);
     if (details === 'vanished') return true;
     if (!budget.take(name, { handleBytes: details?.handle.length })) return false;
     entries.push({
       fileid,
       name,
       cookie,
-      name_attributes: details === undefined ? null : fattr3Of(node.export, details.attributes),
+      name_attributes: details === undefined ? null : entryAttributes(node.export, details),
       name_handle: details === undefined ? null : { data: details.handle },
     });
     return true;
@@ -189,6 +193,11 @@ function readdirplus(
 
 function toCount(value: bigint): bigint {
   return value < 0n ? 0n : value;
+}
+
+function entryAttributes(tree: ExportTree, { attributes, lacksAcl }: EntryDetails): fattr3 {
+  const known = fattr3Of(tree, attributes);
+  return lacksAcl ? { ...known, mode: known.mode | MODE_WITHOUT_ACL } : known;
 }
 
 /** The NFS procedures over one store. */
@@ -290,7 +299,12 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
           args.dir,
           context,
           (directory) =>
-            readdirplus(directory, positionOf(args), new DirectoryReplyBudget(replyBytes, args.dircount)),
+            readdirplus(
+              directory,
+              positionOf(args),
+              new DirectoryReplyBudget(replyBytes, args.dircount),
+              context.session.wantsAclMarks,
+            ),
           (status, node) => ({ status, dir_attributes: postOpAttributes(node) }),
         ),
       ),

@@ -7,6 +7,7 @@ import {
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
+  S_IFDIR,
   S_IFLNK,
   S_IFMT,
   W_OK,
@@ -74,6 +75,20 @@ export function readAcl(node: StoreNode, kind: keyof typeof ACL_XATTRS): Buffer 
   return getXattr(node.fd, ACL_XATTRS[kind]);
 }
 
+function hasAcl(fd: number, mode: number): boolean {
+  const type = mode & S_IFMT;
+  // A link has none, and nobody asks for it.
+  if (type === S_IFLNK) return false;
+  const names = type === S_IFDIR ? [ACL_XATTRS.access, ACL_XATTRS.default] : [ACL_XATTRS.access];
+  try {
+    return names.some((name) => getXattr(fd, name) !== undefined);
+  } catch (error) {
+    // A listing does not fail by it: whoever needs the ACL asks, and is told.
+    if (error instanceof ErrnoError) return true;
+    throw error;
+  }
+}
+
 /** The target of a symbolic link, as it is stored; ErrnoError EINVAL for anything else. Everybody may read it. */
 export function readlink(identity: Identity, node: StoreNode): Buffer {
   if ((attributes(node).mode & S_IFMT) !== S_IFLNK) throw new ErrnoError('EINVAL', 'readlink');
@@ -83,6 +98,8 @@ export function readlink(identity: Identity, node: StoreNode): Buffer {
 export interface EntryDetails {
   handle: Buffer;
   attributes: FileStatus;
+  /** Only where it was asked: true for a file that has none. */
+  lacksAcl: boolean;
 }
 
 /**
@@ -93,6 +110,7 @@ export function lookupEntry(
   identity: Identity,
   directory: StoreNode,
   name: Uint8Array,
+  looksForAcl = false,
 ): EntryDetails | 'vanished' | undefined {
   let fd: number;
   try {
@@ -104,7 +122,9 @@ export function lookupEntry(
   }
   try {
     const { store, export: tree } = directory;
-    return { attributes: statFd(fd), handle: store.handleOf(tree, fd) };
+    const attributes = statFd(fd);
+    const lacksAcl = looksForAcl && !hasAcl(fd, attributes.mode);
+    return { attributes, handle: store.handleOf(tree, fd), lacksAcl };
   } catch (error) {
     if (error instanceof StoreError && error.code === 'STALE') return 'vanished';
     throw error;

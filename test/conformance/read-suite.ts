@@ -180,7 +180,7 @@ export async function readOperationsSuite(t: Test, backends: readonly Backend[])
         list: { value: 0 },
         'list length': { value: 0 },
         missing: { error: 'ENODATA' },
-        acl: { error: 'EOPNOTSUPP' },
+        acl: { error: 'ENODATA' },
       });
       const status = await mount.until('without open files', ({ openFiles }) =>
         Object.values(openFiles).every((count) => count === 0),

@@ -145,3 +145,17 @@ t.test('a change of an ACL counts', { skip: cannotMountHere || noAcls }, async (
     });
   }
 });
+
+t.test('files without an ACL cost no call each', { skip: cannotMountHere || noAcls }, async (t) => {
+  const { directory, tree, server } = await prepare(t);
+  makeTree(tree, Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`many/${index}`, 'x'])));
+  for (const { name, source, options } of WAYS) {
+    const point = join(directory, name.replaceAll(/[ ,]+/g, '-'));
+    const mount = await startMount(t, { source: source(server), point, table: server.table, options });
+    const listed = await runTool('ls', ['-l', join(point, 'many')]);
+    t.equal(listed.stdout.toString().split('\n').length, 302, name);
+    const { calls } = await mount.status();
+    t.ok((calls.GETACL ?? 0) <= 2, `the directories on the way, no file (${calls.GETACL ?? 0})`);
+    await mount.stop();
+  }
+});
