@@ -82,7 +82,13 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
     },
   });
   const gateway = new Gateway(
-    { attributeTimes: options.attributeTimes, rsizeBytes, dataPath: options.dataPath },
+    {
+      attributeTimes: options.attributeTimes,
+      rsizeBytes,
+      dataPath: options.dataPath,
+      closeToOpen: options.closeToOpen,
+      timedOutErrno: options.timedOutErrno,
+    },
     {
       link,
       rootAttributes,

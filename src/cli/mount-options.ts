@@ -17,6 +17,10 @@ export interface MountOptions {
   readonly driver: DriverKind;
   readonly route: RouteKind | undefined;
   readonly hard: boolean;
+  /** What programs see when a soft mount gives up. */
+  readonly timedOutErrno: number;
+  /** Whether every open asks the server for the file's attributes. */
+  readonly closeToOpen: boolean;
   readonly timeoutMs: number;
   readonly retransmissions: number;
   /** Override what the source says, as in nfs(5). */
@@ -26,6 +30,8 @@ export interface MountOptions {
   readonly reservedPort: boolean;
 }
 
+const EIO = 5;
+const ETIMEDOUT = 110;
 const DECISECOND_MS = 100;
 const SECOND_MS = 1_000;
 const DEFAULT_TIMEO_DECISECONDS = 600;
@@ -46,14 +52,15 @@ Mount options (-o NAME[=VALUE],...):
   route=near|backplane|network   only this route (default: the best that is proven)
   datapath=passthrough|mapped|wire  the highest data path allowed (default: passthrough)
   driver=kernel|fuse-native      how FUSE is spoken (default: kernel; fuse-native has limits)
-  hard | soft                    wait for a lost server for ever, or fail (default: hard)
+  hard | soft | softerr          wait for a lost server for ever, or fail with EIO, or with ETIMEDOUT (default: hard)
   timeo=N                        time for an answer, tenths of a second (default: ${DEFAULT_TIMEO_DECISECONDS})
-  retrans=N                      retransmissions before a soft mount fails (default: ${DEFAULT_RETRANS})
+  retrans=N                      retransmissions before a soft mount fails, timeo each (default: ${DEFAULT_RETRANS})
   rsize=N                        bytes of one READ, ${RSIZE_MIN_BYTES} to ${RSIZE_MAX_BYTES} (default: ${RSIZE_MAX_BYTES}, or what the server prefers)
   acregmin=N acregmax=N          how long attributes of files are kept, seconds (default: 3, 60)
   acdirmin=N acdirmax=N          the same for directories, seconds (default: 30, 60)
   actimeo=N                      all four, seconds
   noac                           keep no attributes
+  cto | nocto                    ask the server at every open, or believe attributes for their time (default: cto)
   port=N mountport=N             TCP ports of NFS and MOUNT for nfs:// sources (default: 2049, and the same)
   resvport | noresvport          connect from a source port of 512 to 1023, or from any (default: noresvport)
   ro                             the mount is read-only in this version
@@ -87,6 +94,8 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
   let driver: DriverKind = 'kernel';
   let route: RouteKind | undefined;
   let hard = true;
+  let timedOutErrno = EIO;
+  let closeToOpen = true;
   let timeoutMs = DEFAULT_TIMEO_DECISECONDS * DECISECOND_MS;
   let retransmissions = DEFAULT_RETRANS;
   let port: number | undefined;
@@ -113,8 +122,15 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
         break;
       case 'hard':
       case 'soft':
+      case 'softerr':
         flag(item, value);
         hard = name === 'hard';
+        timedOutErrno = name === 'softerr' ? ETIMEDOUT : EIO;
+        break;
+      case 'cto':
+      case 'nocto':
+        flag(item, value);
+        closeToOpen = name === 'cto';
         break;
       case 'timeo':
         timeoutMs = wholeNumber(item, value, 1, 6_000) * DECISECOND_MS;
@@ -175,6 +191,8 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
     driver,
     route,
     hard,
+    timedOutErrno,
+    closeToOpen,
     timeoutMs,
     retransmissions,
     port,

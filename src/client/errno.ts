@@ -22,7 +22,12 @@ const ERRNO_OF_RPC: Readonly<Record<RpcErrorCode, number>> = {
   BAD_RECORD: EIO,
 };
 
-/** The errno for a failed call; undefined when the error is none of RPC's, and therefore a fault of ours. */
-export function errnoOfRpcError(error: unknown): number | undefined {
-  return error instanceof RpcError ? ERRNO_OF_RPC[error.code] : undefined;
+/**
+ * The errno for a failed call; undefined when the error is none of RPC's, and therefore a fault of ours.
+ *
+ * @param timedOutErrno what a soft mount answers when it gives up: nfs(5) soft EIO (default), softerr ETIMEDOUT
+ */
+export function errnoOfRpcError(error: unknown, timedOutErrno = ERRNO_OF_RPC.TIMED_OUT): number | undefined {
+  if (!(error instanceof RpcError)) return undefined;
+  return error.code === 'TIMED_OUT' ? timedOutErrno : ERRNO_OF_RPC[error.code];
 }

@@ -24,6 +24,16 @@ export interface RetryOptions {
   readonly timeoutMs: number;
   /** Retransmissions before a soft mount gives up. */
   readonly retransmissions: number;
+  /** Other pauses than those of limits.ts. */
+  readonly pauses?: RetryPauses | undefined;
+}
+
+/** In milliseconds; defaults in limits.ts. */
+export interface RetryPauses {
+  readonly jukeboxMs?: number;
+  readonly reconnectMinMs?: number;
+  readonly reconnectMaxMs?: number;
+  readonly recheckMs?: number;
 }
 
 /** Who waits for a call. */
@@ -47,6 +57,9 @@ export interface LinkEvents {
 /** Opens a session over the best route that works now. `better` limits it to routes better than the one in use. */
 export type SessionOpener = (better?: Session) => Promise<Session | undefined>;
 
+/** Timers may end this much early, in milliseconds. */
+const TIMER_SLACK_MS = 5;
+
 /** Every procedure name of NFS. */
 export type NfsProcedure = keyof typeof NFS_PROCEDURES;
 type CountedCall = NfsProcedure | 'GRANT' | 'GETACL';
@@ -62,7 +75,8 @@ export class ServerLink {
   #closed = false;
   #groupsCut = 0;
   #adoptedMs = performance.now();
-  #pauseMs = RECONNECT_PAUSE_MIN_MS;
+  readonly #pauses: Required<RetryPauses>;
+  #pauseMs: number;
   /** The last look for a better route: two at once would judge the routes differently. */
   #rechecking: Promise<void> = Promise.resolve();
 
@@ -70,6 +84,14 @@ export class ServerLink {
   constructor(first: Session, open: SessionOpener, options: RetryOptions, events: LinkEvents) {
     this.#open = open;
     this.#options = options;
+    this.#pauses = {
+      jukeboxMs: JUKEBOX_PAUSE_MS,
+      reconnectMinMs: RECONNECT_PAUSE_MIN_MS,
+      reconnectMaxMs: RECONNECT_PAUSE_MAX_MS,
+      recheckMs: ROUTE_RECHECK_MS,
+      ...options.pauses,
+    };
+    this.#pauseMs = this.#pauses.reconnectMinMs;
     this.#events = events;
     this.#session = first;
     this.#watch(first);
@@ -121,7 +143,7 @@ export class ServerLink {
       );
       const status = (result as { status?: number } | undefined)?.status;
       if (status !== NFSSTAT3.NFS3ERR_JUKEBOX) return result;
-      await delay(JUKEBOX_PAUSE_MS, undefined, { signal: waiter.signal }).catch((error: unknown) => {
+      await delay(this.#pauses.jukeboxMs, undefined, { signal: waiter.signal }).catch((error: unknown) => {
         throw new RpcError('ABORTED', `${name} was given up`, { cause: error });
       });
     }
@@ -178,8 +200,12 @@ export class ServerLink {
   }
 
   async #persist<T>(waiter: Waiter, call: (session: Session) => Promise<T>): Promise<T> {
+    const { hard, timeoutMs, retransmissions } = this.#options;
+    const allowedMs = hard ? Infinity : timeoutMs * (retransmissions + 1);
+    const startedMs = performance.now();
     for (let transmissions = 1; ; transmissions += 1) {
-      const session = this.isConnected ? this.#session : await this.#restored(waiter);
+      const leftMs = allowedMs - (performance.now() - startedMs);
+      const session = this.isConnected ? this.#session : await this.#restored(waiter, leftMs);
       try {
         return await call(session);
       } catch (error) {
@@ -187,7 +213,8 @@ export class ServerLink {
         if (error.code === 'TIMED_OUT') await endSession(session, error);
         else if (error.code !== 'CONNECTION_LOST' && error.code !== 'BAD_RECORD') throw error;
         if (this.#closed) throw error;
-        if (!this.#options.hard && transmissions > this.#options.retransmissions) {
+        // A lost connection takes no time: the server may be back at once. The last time-out ends it to the millisecond.
+        if (performance.now() - startedMs >= allowedMs - TIMER_SLACK_MS) {
           throw new RpcError('TIMED_OUT', `the server did not answer ${transmissions} transmissions`, {
             cause: error,
           });
@@ -197,12 +224,11 @@ export class ServerLink {
   }
 
   /** Waits for the next session: for ever on a hard mount, until the waiter gives up or a soft mount's time is over. */
-  #restored(waiter: Waiter): Promise<Session> {
+  #restored(waiter: Waiter, leftMs: number): Promise<Session> {
     const ready = this.#ready;
     if (ready === undefined) return Promise.resolve(this.#session);
     const { signal } = waiter;
     return new Promise((resolve, reject) => {
-      const { hard, timeoutMs, retransmissions } = this.#options;
       let timer: NodeJS.Timeout | undefined;
       const settle = (finish: () => void): void => {
         clearTimeout(timer);
@@ -214,15 +240,12 @@ export class ServerLink {
           reject(new RpcError('ABORTED', 'given up while the server was away'));
         });
       };
-      if (!hard) {
-        timer = setTimeout(
-          () => {
-            settle(() => {
-              reject(new RpcError('TIMED_OUT', 'the server is away'));
-            });
-          },
-          timeoutMs * (retransmissions + 1),
-        );
+      if (leftMs !== Infinity) {
+        timer = setTimeout(() => {
+          settle(() => {
+            reject(new RpcError('TIMED_OUT', 'the server is away'));
+          });
+        }, leftMs);
       }
       if (signal.aborted) {
         onAbort();
@@ -256,11 +279,12 @@ export class ServerLink {
 
   async #reconnect(): Promise<Session> {
     // A server that ends every session soon after it began is not asked again at once.
-    const wasShort = performance.now() - this.#adoptedMs < RECONNECT_PAUSE_MAX_MS;
-    this.#pauseMs = wasShort ? Math.min(this.#pauseMs * 2, RECONNECT_PAUSE_MAX_MS) : RECONNECT_PAUSE_MIN_MS;
+    const { reconnectMinMs, reconnectMaxMs } = this.#pauses;
+    const wasShort = performance.now() - this.#adoptedMs < reconnectMaxMs;
+    this.#pauseMs = wasShort ? Math.min(this.#pauseMs * 2, reconnectMaxMs) : reconnectMinMs;
     if (wasShort) await delay(this.#pauseMs, undefined, { ref: false });
     await this.#rechecking;
-    for (let pauseMs = this.#pauseMs; ; pauseMs = Math.min(pauseMs * 2, RECONNECT_PAUSE_MAX_MS)) {
+    for (let pauseMs = this.#pauseMs; ; pauseMs = Math.min(pauseMs * 2, reconnectMaxMs)) {
       if (this.#isClosed()) throw ending();
       try {
         const session = await this.#open();
@@ -294,7 +318,7 @@ export class ServerLink {
     if (this.#session.route === 'near' || this.#closed) return;
     this.#recheck = setTimeout(() => {
       this.#rechecking = this.#tryBetter();
-    }, ROUTE_RECHECK_MS);
+    }, this.#pauses.recheckMs);
     this.#recheck.unref();
   }
 

@@ -1,5 +1,6 @@
 /** One proven connection to one server over one route. */
 import { randomBytes } from 'node:crypto';
+import { closeSync, fstatSync } from 'node:fs';
 import { GuestChannel } from '../fgdp/channel.ts';
 import { GrantedFile } from '../fgdp/granted-file.ts';
 import { FGDP_VERSION, GRANTS_UNREAD_MAX, RELEASE_GRANTS_MAX } from '../fgdp/limits.ts';
@@ -409,6 +410,12 @@ export class Session {
       }
       const grantId = reply.body.grant_id;
       const descriptor = this.#peer?.channel?.take(grantId);
+      if (descriptor !== undefined && !fstatSync(descriptor).isFile()) {
+        // A pipe would make its reader wait for ever, and a device does as it likes.
+        closeSync(descriptor);
+        this.#giveBack(grantId);
+        return { kind: 'wire', reason: 'what the server granted is no regular file', attributes };
+      }
       if (descriptor !== undefined) {
         const file = new GrantedFile(grantId, descriptor, () => this.#giveBack(grantId));
         return { kind: 'granted', file, handle: reply.body.handle, session: this, attributes };

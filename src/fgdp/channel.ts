@@ -15,7 +15,13 @@ import {
 import { ErrnoError } from '../system/errno.ts';
 import { closeFd } from '../system/files.ts';
 import { createSealedMemory } from '../system/memory.ts';
-import { CHANNELS_PENDING_MAX, CHANNEL_PACKET_BYTES_MAX, CHANNEL_PENDING_MS } from './limits.ts';
+import {
+  CHANNELS_PENDING_MAX,
+  CHANNEL_DRAIN_PACKETS_MAX,
+  CHANNEL_PACKET_BYTES_MAX,
+  CHANNEL_PENDING_MS,
+  GRANTS_UNTAKEN_MAX,
+} from './limits.ts';
 import { CHANNEL_PACKET, TOKEN_BYTES, channel_packet } from './program.ts';
 
 /** Where the channel of the server at `socketPath` listens. */
@@ -101,7 +107,8 @@ export class GuestChannel {
   }
 
   #drain(): void {
-    while (this.#open) {
+    // A hostile server could send faster than they are taken.
+    for (let packets = 0; this.#open && packets < CHANNEL_DRAIN_PACKETS_MAX; packets += 1) {
       const message = receiveMessage(this.#fd);
       if (message === 'empty' || message === 'closed') return;
       if (message === 'broken') continue;
@@ -109,7 +116,8 @@ export class GuestChannel {
       const [fd, ...extra] = message.fds;
       extra.forEach(closeFd);
       if (fd === undefined) continue;
-      if (packet.kind === CHANNEL_PACKET.GRANT && !this.#granted.has(packet.grant_id)) {
+      const isFull = this.#granted.size >= GRANTS_UNTAKEN_MAX;
+      if (packet.kind === CHANNEL_PACKET.GRANT && !this.#granted.has(packet.grant_id) && !isFull) {
         this.#granted.set(packet.grant_id, fd);
         continue;
       }

@@ -2,6 +2,10 @@
 export const FGDP_VERSION = 1;
 /** GRANT calls a guest has under way at a time, so that the channel's buffer holds what was sent; more wait. */
 export const GRANTS_UNREAD_MAX = 64;
+/** Packets a guest takes from its channel in one go; the buffer of a channel holds about 278. */
+export const CHANNEL_DRAIN_PACKETS_MAX = 512;
+/** Granted descriptors a guest keeps that no reply has named yet; more are closed. */
+export const GRANTS_UNTAKEN_MAX = 512;
 /** Descriptors granted to one session at a time. */
 export const GRANTS_PER_SESSION_MAX = 65_536;
 /** Largest single read of a granted file, in bytes: what FUSE asks for at most. */

@@ -4,7 +4,16 @@ import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
 import type { entryplus3 } from '../nfs3/nfs.ts';
 import type { post_op_attr } from '../nfs3/types.ts';
 import type { Caller } from './callers.ts';
-import { DIRECTORY_PAGE_BYTES } from './limits.ts';
+import {
+  DIRECTORY_PAGE_BYTES,
+  LISTING_EMPTY_PAGES_MAX,
+  LISTING_PAGES_SEEN_MAX,
+  NAME_BYTES_MAX,
+} from './limits.ts';
+import { StatusError } from './open-files.ts';
+
+const EIO = 5;
+const ELOOP = 40;
 
 const NO_VERIFIER = new Uint8Array(8);
 /** Share of a READDIRPLUS reply that may be names, in bytes; RFC 1813 section 3.3.17 counts them apart. */
@@ -25,6 +34,9 @@ export class DirectoryStream {
   readonly #handle: Uint8Array;
   #verifier: Uint8Array = NO_VERIFIER;
   #page: DirectoryPage | undefined;
+  /** Where the pages of this pass through the directory ended. */
+  readonly #ends = new Set<bigint>();
+  #lastEnd: bigint | undefined;
   /** False for servers that answer READDIRPLUS with NFS3ERR_NOTSUPP. */
   #plus = true;
 
@@ -34,7 +46,8 @@ export class DirectoryStream {
   }
 
   /**
-   * The entries that follow `cookie` (0n: from the start), at least one unless at the end.
+   * The entries that follow `cookie` (0n: from the start), at least one unless at the end. Names that no file can have
+   * here are left out. Throws StatusError ELOOP where the server leads in a circle, EIO where it names nothing usable.
    *
    * @param onPage sees each page that was fetched for it
    */
@@ -51,11 +64,36 @@ export class DirectoryStream {
       if (at >= 0 && cookie !== 0n && (!isLast || page.eof))
         return { ...page, entries: page.entries.slice(at + 1) };
     }
-    const fetched = await this.#fetch(cookie, caller);
+    const fetched = await this.#fetchUsable(cookie, caller);
     if (typeof fetched === 'number') return fetched;
     this.#page = fetched;
     onPage(fetched);
     return fetched;
+  }
+
+  async #fetchUsable(cookie: bigint, caller: Caller): Promise<DirectoryPage | nfs3error> {
+    let position = cookie;
+    for (let pages = 0; pages < LISTING_EMPTY_PAGES_MAX; pages += 1) {
+      const page = await this.#fetch(position, caller);
+      if (typeof page === 'number') return page;
+      const end = page.entries.at(-1)?.cookie;
+      if (end !== undefined && !page.eof) this.#noteEnd(position, end);
+      const entries = page.entries.filter(({ name }) => isUsable(name));
+      if (entries.length > 0 || page.eof) return { ...page, after: cookie, entries };
+      if (end === undefined) break;
+      position = end;
+    }
+    throw new StatusError(EIO);
+  }
+
+  /** A page that ends where an earlier one of the same pass did would be followed by the same pages again, for ever. */
+  #noteEnd(start: bigint, end: bigint): void {
+    // A program that seeks begins another pass.
+    if (start !== this.#lastEnd || this.#ends.size >= LISTING_PAGES_SEEN_MAX) this.#ends.clear();
+    this.#ends.add(start);
+    if (this.#ends.has(end)) throw new StatusError(ELOOP);
+    this.#ends.add(end);
+    this.#lastEnd = end;
   }
 
   async #fetch(cookie: bigint, caller: Caller): Promise<DirectoryPage | nfs3error> {
@@ -93,4 +131,10 @@ export class DirectoryStream {
       directoryAttributes: reply.dir_attributes,
     };
   }
+}
+
+/** Names that Linux knows: the kernel refuses a whole listing for one that is none. */
+function isUsable(name: Uint8Array): boolean {
+  const SLASH = 0x2f;
+  return name.length > 0 && name.length <= NAME_BYTES_MAX && !name.includes(SLASH) && !name.includes(0);
 }

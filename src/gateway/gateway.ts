@@ -13,7 +13,12 @@ import { Callers, type Caller, type CallerProcess } from './callers.ts';
 import { DirectoryStream, type DirectoryPage } from './directory-stream.ts';
 import { InodeTable, type Inode } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
-import { NAME_CACHE_ENTRIES_MAX } from './limits.ts';
+import {
+  LINK_TARGET_BYTES_MAX,
+  LISTED_INODES_MAX,
+  NAME_BYTES_MAX,
+  NAME_CACHE_ENTRIES_MAX,
+} from './limits.ts';
 import { NameCache } from './name-cache.ts';
 import { OpenFiles, StatusError } from './open-files.ts';
 import { dataPathOf, type DataPath } from './open-inode.ts';
@@ -34,6 +39,7 @@ import type {
 import { ROOT_NODE_ID } from './operations.ts';
 import type { RouteVerdict } from './route-selection.ts';
 
+const EIO = 5;
 const EBADF = 9;
 const EACCES = 13;
 const EROFS = 30;
@@ -45,7 +51,6 @@ const R_OK = 4;
 const W_OK = 2;
 const X_OK = 1;
 const STATFS_BLOCK_BYTES = 4096;
-const NAME_BYTES_MAX = 255;
 const NO_STATISTICS: FileSystemStatistics = {
   blockSizeBytes: STATFS_BLOCK_BYTES,
   blocks: 0n,
@@ -63,6 +68,10 @@ export interface GatewayOptions {
   readonly rsizeBytes: number;
   /** The highest data path allowed. */
   readonly dataPath: DataPath;
+  /** Whether every open asks the server for the file's attributes (default true); false is nfs(5) nocto. */
+  readonly closeToOpen?: boolean;
+  /** What programs see when a soft mount gives up; default EIO. */
+  readonly timedOutErrno?: number;
 }
 
 export interface GatewayDependencies {
@@ -140,6 +149,7 @@ export class Gateway implements Operations {
     this.#files = new OpenFiles(dependencies.link, this.#inodes, this.#knowledge, {
       rsizeBytes: options.rsizeBytes,
       dataPath: options.dataPath,
+      closeToOpen: options.closeToOpen ?? true,
       onWarning: dependencies.onWarning,
     });
   }
@@ -283,7 +293,9 @@ export class Gateway implements Operations {
       const reply = await this.#link.nfs('READLINK', { symlink: { data: inode.handle } }, caller);
       this.#knowledge.learn(inode, reply.symlink_attributes);
       if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
-      return { target: reply.data };
+      const target = reply.data;
+      if (target.length === 0 || target.length > LINK_TARGET_BYTES_MAX || target.includes(0)) return EIO;
+      return { target };
     });
   }
 
@@ -377,7 +389,7 @@ export class Gateway implements Operations {
     const known = attributes === null ? undefined : attributesOfFattr3(attributes);
     const type = known === undefined ? 0 : known.mode & S_IFMT;
     if (handle === null || known === undefined || isDots(name)) return sink.add(name, cookie, fileid, type);
-    if (!sink.wantsEntries) {
+    if (!sink.wantsEntries || this.#inodes.size >= LISTED_INODES_MAX) {
       if (!sink.add(name, cookie, fileid, type)) return false;
       this.#rememberName(open, name, handle.data, known, fetchedMs);
       return true;
@@ -485,7 +497,7 @@ export class Gateway implements Operations {
       return await operation();
     } catch (error) {
       if (error instanceof StatusError) return error.errno;
-      const errno = errnoOfRpcError(error);
+      const errno = errnoOfRpcError(error, this.#options.timedOutErrno);
       if (errno === undefined) throw error;
       this.#onWarning('a call had no result', error);
       return errno;

@@ -17,6 +17,16 @@ export const READ_AHEAD_BYTES = 8 * 1024 * 1024;
 export const READ_AHEAD_AFTER = 2;
 /** Bytes of directory entries asked for in one READDIRPLUS, attributes included. */
 export const DIRECTORY_PAGE_BYTES = 64 * 1024;
+/** Longest name taken from a listing, in bytes: NAME_MAX of Linux. Longer ones are left out. */
+export const NAME_BYTES_MAX = 255;
+/** Longest target of a symbolic link that Linux takes, in bytes. */
+export const LINK_TARGET_BYTES_MAX = 4095;
+/** Inodes made for listings alone; once there are so many of any kind, a listing names files without them. */
+export const LISTED_INODES_MAX = 1_000_000;
+/** Pages of one listing that are remembered to notice that the server leads in a circle. */
+export const LISTING_PAGES_SEEN_MAX = 65_536;
+/** Pages in a row without one usable name after which a listing fails. */
+export const LISTING_EMPTY_PAGES_MAX = 16;
 /** Largest and default READ, in bytes. */
 export const RSIZE_MAX_BYTES = 1024 * 1024;
 export const RSIZE_MIN_BYTES = 4096;

@@ -29,6 +29,8 @@ export interface OpenFilesOptions {
   readonly rsizeBytes: number;
   /** The highest data path allowed. */
   readonly dataPath: DataPath;
+  /** Whether every open asks the server for the file's attributes; false is nfs(5) nocto. */
+  readonly closeToOpen: boolean;
   readonly onWarning: (message: string, error: unknown) => void;
 }
 
@@ -114,7 +116,7 @@ export class OpenFiles {
       }
       why = granted;
     }
-    const refused = mayOpen(await this.#knowledge.rights(inode, caller, true), flags);
+    const refused = mayOpen(await this.#knowledge.rights(inode, caller, this.#options.closeToOpen), flags);
     if (refused !== undefined) return refused;
     why ??= 'the mount has datapath=wire';
     this.lastWireReason = why;
@@ -263,6 +265,8 @@ export class OpenFiles {
     if (reply.status !== NFS3_OK) throw new StatusError(this.#knowledge.failed(inode, reply.status));
     let lengthBytes = 0;
     for (const piece of reply.data) lengthBytes += piece.length;
+    // More than was asked would reach the kernel as bytes of another place in the file.
+    if (lengthBytes > count || lengthBytes !== reply.count) throw new StatusError(EIO);
     // A reply without data that is not the end would be asked again for ever.
     return { pieces: reply.data, lengthBytes, eof: reply.eof || lengthBytes === 0 };
   }

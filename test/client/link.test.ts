@@ -1,6 +1,6 @@
 import { mock } from 'node:test';
 import t from 'tap';
-import { ServerLink, type SessionOpener } from '../../src/client/link.ts';
+import { ServerLink, type SessionOpener, type RetryOptions } from '../../src/client/link.ts';
 import type { Session } from '../../src/client/session.ts';
 import { NFSSTAT3 } from '../../src/nfs3/status.ts';
 import { ATTRIBUTES, caller, scriptedSession, type Script, type Scripted } from './scripted-server.ts';
@@ -9,9 +9,9 @@ const OK: Script = { GETATTR: () => ({ status: 0, obj_attributes: ATTRIBUTES }) 
 /** Never answers. */
 const SILENT: Script = { GETATTR: () => new Promise(() => undefined) };
 const object = { data: Buffer.from('file') };
-const HARD = { hard: true, timeoutMs: 60_000, retransmissions: 2 };
+const HARD: RetryOptions = { hard: true, timeoutMs: 60_000, retransmissions: 2 };
 
-function linkTo(first: Scripted, open: SessionOpener, options = HARD) {
+function linkTo(first: Scripted, open: SessionOpener, options: RetryOptions = HARD) {
   const events: string[] = [];
   const link = new ServerLink(first.session, open, options, {
     onLost: () => events.push('lost'),
@@ -109,7 +109,7 @@ t.test('NFS3ERR_JUKEBOX is asked again, as a new call', async (t) => {
       return asked < 2 ? { status: NFSSTAT3.NFS3ERR_JUKEBOX } : { status: 0, obj_attributes: ATTRIBUTES };
     },
   });
-  const { link } = linkTo(first, never);
+  const { link } = linkTo(first, never, { ...HARD, pauses: { jukeboxMs: 1 } });
   t.teardown(() => link.close());
   t.match(await link.nfs('GETATTR', { object }, caller()), { status: 0 });
   t.equal(asked, 2);

@@ -72,51 +72,58 @@ for (const route of ['near', 'network']) {
   });
 }
 
-t.test('wire, soft: an error comes and nothing hangs', { skip }, async (t) => {
-  const scene = makeScene(t);
-  const content = writeRandom(join(scene.tree, 'big'), 4 * BIG_BYTES);
-  const server = await scene.serve();
-  const mount = await scene.mount({ options: 'route=network,soft,timeo=5,retrans=1,noac' });
-  const worker = await startWorker(t, scene.point);
-  await worker.ask({ op: 'open', name: 'big' });
-  t.same(await worker.ask({ op: 'read', as: 'big', bytes: MIB }), { value: MIB });
-  await server.kill();
-  t.same(await worker.ask({ op: 'rest', as: 'big' }), { error: 'EIO' });
-  t.same(await worker.ask({ op: 'stat', name: 'big' }), { error: 'EIO' });
-  t.same(await worker.ask({ op: 'list', name: '.' }), { error: 'EIO' });
-  await scene.serve({ port: server.port });
-  await mount.until('connected', (status) => status.connected);
-  t.same(await worker.ask({ op: 'digest', name: 'big' }), { value: sha256(content) }, 'it recovers');
-});
+for (const [soft, error] of [
+  ['soft', 'EIO'],
+  ['softerr', 'ETIMEDOUT'],
+] as const) {
+  t.test(`wire, ${soft}: an error comes and nothing hangs`, { skip }, async (t) => {
+    const scene = makeScene(t);
+    const content = writeRandom(join(scene.tree, 'big'), 4 * BIG_BYTES);
+    const server = await scene.serve();
+    const mount = await scene.mount({ options: `route=network,${soft},timeo=5,retrans=1,noac` });
+    const worker = await startWorker(t, scene.point);
+    await worker.ask({ op: 'open', name: 'big' });
+    t.same(await worker.ask({ op: 'read', as: 'big', bytes: MIB }), { value: MIB });
+    await server.kill();
+    t.same(await worker.ask({ op: 'rest', as: 'big' }), { error });
+    t.same(await worker.ask({ op: 'stat', name: 'big' }), { error });
+    t.same(await worker.ask({ op: 'list', name: '.' }), { error });
+    await scene.serve({ port: server.port });
+    await mount.until('connected', (status) => status.connected);
+    t.same(await worker.ask({ op: 'digest', name: 'big' }), { value: sha256(content) }, 'it recovers');
+  });
+}
 
-t.test('hard: who waits for a dead server can be ended', { skip }, async (t) => {
-  const scene = makeScene(t);
-  writeRandom(join(scene.tree, 'big'), 4 * BIG_BYTES);
-  const server = await scene.serve();
-  const mount = await scene.mount({ options: 'route=network,hard,noac' });
-  const workers = [];
-  for (const signal of ['SIGINT', 'SIGKILL'] as const) {
-    for (const request of [
-      { op: 'rest', as: 'big' },
-      { op: 'stat', name: 'big' },
-      { op: 'readFile', name: 'big' },
-      { op: 'list', name: '.' },
-    ]) {
-      const worker = await startWorker(t, scene.point);
-      await worker.ask({ op: 'open', name: 'big' });
-      workers.push({ worker, signal, request });
+for (const route of ['network', 'near'] as const) {
+  t.test(`${route}, hard: who waits for a dead server can be ended`, { skip }, async (t) => {
+    const scene = makeScene(t);
+    writeRandom(join(scene.tree, 'big'), 4 * BIG_BYTES);
+    const server = await scene.serve();
+    const mount = await scene.mount({ options: `route=${route},datapath=wire,hard,noac` });
+    const workers = [];
+    for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+      for (const request of [
+        { op: 'rest', as: 'big' },
+        { op: 'stat', name: 'big' },
+        { op: 'readFile', name: 'big' },
+        { op: 'list', name: '.' },
+      ]) {
+        const worker = await startWorker(t, scene.point);
+        await worker.ask({ op: 'open', name: 'big' });
+        workers.push({ worker, signal, request });
+      }
     }
-  }
-  await server.kill();
-  await mount.until('without its server', (status) => !status.connected);
-  for (const { worker, signal, request } of workers) {
-    const before = (await mount.status()).requestsPending;
-    const call = worker.ask(request);
-    await mount.until('waiting for it', (status) => status.requestsPending > before);
-    t.equal(await worker.kill(signal), signal, `${signal} ends a caller in ${JSON.stringify(request)}`);
-    t.match(await call, { error: /^(EINTR|worker ended.*)$/ });
-  }
-  await scene.serve({ port: server.port });
-  const status = await mount.until('idle', (now) => now.connected && now.requestsPending === 0);
-  t.same(status.openFiles, { passthrough: 0, wire: 0 }, 'the files of the killed are closed');
-});
+    await server.kill();
+    await mount.until('without its server', (status) => !status.connected);
+    for (const { worker, signal, request } of workers) {
+      const before = (await mount.status()).requestsPending;
+      const call = worker.ask(request);
+      await mount.until('waiting for it', (status) => status.requestsPending > before);
+      t.equal(await worker.kill(signal), signal, `${signal} ends a caller in ${JSON.stringify(request)}`);
+      t.match(await call, { error: /^(EINTR|worker ended.*)$/ });
+    }
+    await scene.serve({ port: server.port });
+    const status = await mount.until('idle', (now) => now.connected && now.requestsPending === 0);
+    t.same(status.openFiles, { passthrough: 0, wire: 0 }, 'the files of the killed are closed');
+  });
+}
