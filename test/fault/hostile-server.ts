@@ -163,8 +163,7 @@ export async function hostileServer(t: Teardown): Promise<HostileServer> {
   const handlers = Object.fromEntries(
     Object.keys(HONEST).map((name) => [
       name,
-      (args: never) =>
-        ((hostile.lies)[name as keyof Nfs] ?? HONEST[name as keyof Nfs])(args, undefined),
+      (args: never) => (hostile.lies[name as keyof Nfs] ?? HONEST[name as keyof Nfs])(args, undefined),
     ]),
   ) as unknown as Nfs;
   dispatcher.register(NFS_PROGRAM, handlers);
