@@ -51,6 +51,7 @@ export const libc = {
   accept4: declare<Call<[number, Pointer, Pointer, number]>>('int accept4(int, void *, void *, int)'),
   sendmsg: declare<Call<[number, Pointer, number]>>('long sendmsg(int, void *, int)'),
   recvmsg: declare<Call<[number, Pointer, number]>>('long recvmsg(int, void *, int)'),
+  fallocate: declare<Call<[number, number, number, number]>>('int fallocate(int, int, int64, int64)'),
   mmap: declare<Call<[bigint | null, number, number, number, number, number], bigint>>(
     'void *mmap(void *, size_t, int, int, int, int64)',
   ),
