@@ -15,3 +15,5 @@ export const JUKEBOX_PAUSE_MS = 1_000;
  * and a server that went away without a word is noticed.
  */
 export const PING_AFTER_MS = 120_000;
+/** How long page handles that are not used any more may wait for company before they are given back, in milliseconds. */
+export const UNMAP_DELAY_MS = 50;

@@ -14,7 +14,7 @@ import {
   RECONNECT_PAUSE_MIN_MS,
   ROUTE_RECHECK_MS,
 } from './limits.ts';
-import type { GrantOutcome, Session } from './session.ts';
+import type { GrantOutcome, MapOutcome, Session } from './session.ts';
 
 /** Retry rules under NFS's own names: nfs(5). */
 export interface RetryOptions {
@@ -62,7 +62,7 @@ const TIMER_SLACK_MS = 5;
 
 /** Every procedure name of NFS. */
 export type NfsProcedure = keyof typeof NFS_PROCEDURES;
-type CountedCall = NfsProcedure | 'GRANT' | 'GETACL';
+type CountedCall = NfsProcedure | 'GRANT' | 'MAP' | 'GETACL';
 
 export class ServerLink {
   readonly #open: SessionOpener;
@@ -184,6 +184,25 @@ export class ServerLink {
       if (this.#groupsCut === 1) this.#events.onGroupsCut?.(wide);
     }
     return session.as(waiter, this.#options.timeoutMs, call);
+  }
+
+  /** Asks the near session for pages of a file; undefined where the session in use has none to share. */
+  async map(
+    handle: Uint8Array,
+    offset: bigint,
+    countBytes: number,
+    waiter: Waiter,
+  ): Promise<{ readonly session: Session; readonly outcome: MapOutcome } | undefined> {
+    if (this.isConnected && !this.#session.canMap) return undefined;
+    this.#count('MAP');
+    return this.#persist(waiter, async (session) => {
+      if (!session.canMap) return undefined;
+      const { timeoutMs } = this.#options;
+      const outcome = await this.#as(session, waiter, (credential) =>
+        session.map(handle, offset, countBytes, { credential, timeoutMs }),
+      );
+      return { session, outcome };
+    });
   }
 
   /** Asked after something was awaited. */

@@ -3,15 +3,18 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fstatSync } from 'node:fs';
 import { GuestChannel } from '../fgdp/channel.ts';
 import { GrantedFile } from '../fgdp/granted-file.ts';
-import { FGDP_VERSION, GRANTS_UNREAD_MAX, RELEASE_GRANTS_MAX } from '../fgdp/limits.ts';
+import type { SharedPages } from '../fgdp/guest-segments.ts';
+import { FGDP_VERSION, GRANTS_UNREAD_MAX, RELEASE_GRANTS_MAX, UNMAP_HANDLES_MAX } from '../fgdp/limits.ts';
 import {
   EXPORT_LEVEL,
   FEATURE_ACL_MARKS,
   FEATURE_DESCRIPTORS,
   FEATURE_SHORT_CREDENTIALS,
+  FEATURE_SEGMENTS,
   FGDP_PROGRAM,
   GRANT_STAT,
   HELLO_STAT,
+  MAP_STAT,
   NONCE_BYTES,
   TOKEN_BYTES,
   type HELLOres,
@@ -31,7 +34,7 @@ import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
 import { connect } from '../transport/connect.ts';
 import { formatEndpoint, type Endpoint } from '../transport/endpoint.ts';
 import type { WideCredential } from './credential.ts';
-import { PING_AFTER_MS, ROUTE_TRY_TIMEOUT_MS } from './limits.ts';
+import { PING_AFTER_MS, ROUTE_TRY_TIMEOUT_MS, UNMAP_DELAY_MS } from './limits.ts';
 import { Shorthands } from './shorthands.ts';
 
 export type RouteKind = 'near' | 'backplane' | 'network';
@@ -72,6 +75,31 @@ export type GrantOutcome =
   | { readonly kind: 'wire'; readonly reason: string; readonly attributes: fattr3 }
   | { readonly kind: 'failed'; readonly status: nfs3error };
 
+/** Pages of a file that the server keeps in shared memory for this session. */
+export interface MappedRun {
+  /** Where in the file they begin, in bytes. */
+  readonly offset: bigint;
+  readonly pages: SharedPages;
+}
+
+export type MapOutcome =
+  | {
+      readonly kind: 'mapped';
+      /** Without a gap, the first one at or before what was asked for; none at the end of the file. */
+      readonly runs: readonly MappedRun[];
+      /** The last run ends where the file does. */
+      readonly eof: boolean;
+      /** Of the version of the file that the pages hold. */
+      readonly attributes: fattr3;
+    }
+  | {
+      /** Nothing to point to: READ has the bytes. */
+      readonly kind: 'bytes';
+      readonly reason: string;
+      readonly attributes: fattr3;
+    }
+  | { readonly kind: 'failed'; readonly status: nfs3error };
+
 /** How servers without a program answer its calls: mostly PROG_UNAVAIL, some look at the credential first. */
 const WITHOUT_PROGRAM: ReadonlySet<RpcErrorCode> = new Set<RpcErrorCode>([
   'PROG_UNAVAIL',
@@ -81,7 +109,7 @@ const WITHOUT_PROGRAM: ReadonlySet<RpcErrorCode> = new Set<RpcErrorCode>([
   'AUTH_REJECTEDCRED',
 ]);
 
-const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS;
+const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS | FEATURE_SEGMENTS;
 
 interface FgdpPeer {
   readonly serverName: string;
@@ -289,6 +317,9 @@ export class Session {
   readonly #shorthands: Shorthands | undefined;
   readonly #released: bigint[] = [];
   #knowsAcls = true;
+  readonly #unmapped: page_handle[] = [];
+  readonly #discarded: page_handle[] = [];
+  #unmapTimer: NodeJS.Timeout | undefined;
   #grantsInFlight = 0;
   readonly #grantQueue: (() => void)[] = [];
 
@@ -316,15 +347,18 @@ export class Session {
   }
 
   /**
-   * The level of a near session: `grants` where descriptors can be had, `records` where NFS records merely skip the
-   * network; other routes have `nfs3` or, with a Nearmount server, `nfs3+fgdp`.
+   * The level of a near session: `grants` where descriptors can be had, `segments` where pages in shared memory can,
+   * `records` where NFS records merely skip the network; other routes have `nfs3` or, with a Nearmount server,
+   * `nfs3+fgdp`.
    */
-  get level(): 'grants' | 'records' | 'nfs3' | 'nfs3+fgdp' {
+  get level(): 'grants' | 'segments' | 'records' | 'nfs3' | 'nfs3+fgdp' {
     if (this.canGrant) return 'grants';
+    if (this.canMap) return 'segments';
     if (this.route === 'near') return 'records';
     return this.#peer === undefined ? 'nfs3' : 'nfs3+fgdp';
   }
 
+  /** Whether GRANT may be answered with a descriptor. */
   get canGrant(): boolean {
     const has = ((this.#peer?.features ?? 0) & FEATURE_DESCRIPTORS) !== 0;
     return has && this.#offer.level === EXPORT_LEVEL.DESCRIPTORS;
@@ -347,6 +381,12 @@ export class Session {
     const { credential, wide } = caller;
     if (wide === undefined || this.#shorthands === undefined) return call(credential);
     return this.#shorthands.use(wide, timeoutMs, call);
+  }
+
+  /** Whether MAP may be answered with pages. */
+  get canMap(): boolean {
+    const has = ((this.#peer?.features ?? 0) & FEATURE_SEGMENTS) !== 0;
+    return has && this.#offer.level === EXPORT_LEVEL.PAGES;
   }
 
   get closed(): RpcError | undefined {
@@ -445,6 +485,68 @@ export class Session {
       const grants = this.#released.splice(0, RELEASE_GRANTS_MAX);
       // A session that dies meanwhile has released all its grants by dying.
       this.#connection.call(FGDP_PROGRAM, 'RELEASE', { grants }).catch(() => undefined);
+    }
+  }
+
+  /**
+   * Asks for pages of the file behind `handle`: those that hold `countBytes` from `offset` on, or the first of them. Every
+   * run that comes is to be given back by unmap.
+   */
+  async map(
+    handle: Uint8Array,
+    offset: bigint,
+    countBytes: number,
+    options: CallOptions,
+  ): Promise<MapOutcome> {
+    // Together with what is given back: the server is woken up once.
+    this.#flushUnmapped();
+    const args = { file: { data: handle }, offset, count: countBytes };
+    const reply = await this.#connection.call(FGDP_PROGRAM, 'MAP', args, options);
+    if (reply.status !== NFS3_OK) return { kind: 'failed', status: reply.status };
+    const { body, file_attributes: attributes } = reply;
+    if (body.map === MAP_STAT.USE_READ) {
+      return { kind: 'bytes', reason: Buffer.from(body.reason).toString(), attributes };
+    }
+    const runs: MappedRun[] = [];
+    let at = body.offset;
+    for (const pageHandle of body.handles) {
+      const pages = this.#peer?.channel?.pages(pageHandle);
+      if (pages === undefined) break;
+      runs.push({ offset: at, pages });
+      at += pageHandle.length;
+    }
+    const isWhole = runs.length === body.handles.length;
+    for (const pageHandle of body.handles.slice(runs.length)) this.#giveBackPages(pageHandle);
+    if (!isWhole && runs.length === 0) {
+      const reason = 'the segment of the pages did not arrive on the channel';
+      return { kind: 'bytes', reason, attributes };
+    }
+    return { kind: 'mapped', runs, eof: body.eof && isWhole, attributes };
+  }
+
+  /**
+   * Tells the server that pages are not looked at any more: with the next MAP, or UNMAP_DELAY_MS later.
+   *
+   * @param discard true says that they will hardly be asked for again
+   */
+  unmap(pages: SharedPages, discard = false): void {
+    this.#giveBackPages(pages.handle, discard);
+  }
+
+  #giveBackPages(handle: page_handle, discard = false): void {
+    if (this.closed !== undefined) return;
+    this.#unmapTimer ??= setTimeout(() => this.#flushUnmapped(), UNMAP_DELAY_MS).unref();
+    (discard ? this.#discarded : this.#unmapped).push(handle);
+  }
+
+  #flushUnmapped(): void {
+    clearTimeout(this.#unmapTimer);
+    this.#unmapTimer = undefined;
+    for (const list of [this.#unmapped, this.#discarded]) {
+      while (list.length > 0 && this.closed === undefined) {
+        const args = { handles: list.splice(0, UNMAP_HANDLES_MAX), discard: list === this.#discarded };
+        this.#connection.call(FGDP_PROGRAM, 'UNMAP', args).catch(() => undefined);
+      }
     }
   }
 }

@@ -22,7 +22,8 @@ import {
   CHANNEL_PENDING_MS,
   GRANTS_UNTAKEN_MAX,
 } from './limits.ts';
-import { CHANNEL_PACKET, TOKEN_BYTES, channel_packet } from './program.ts';
+import { GuestSegments, type SharedPages } from './guest-segments.ts';
+import { CHANNEL_PACKET, TOKEN_BYTES, channel_packet, type page_handle } from './program.ts';
 
 /** Where the channel of the server at `socketPath` listens. */
 export function channelPath(socketPath: string): string {
@@ -62,6 +63,7 @@ function receiveMessage(fd: number): Message | 'empty' | 'closed' | 'broken' {
 /** The guest's end. */
 export class GuestChannel {
   readonly token: Uint8Array;
+  readonly #segments = new GuestSegments();
   readonly #fd: number;
   readonly #granted = new Map<bigint, number>();
   #proven = false;
@@ -97,10 +99,19 @@ export class GuestChannel {
     return fd;
   }
 
-  /** Closes the channel and every descriptor nobody has taken. */
+  /** The pages of a handle; undefined where they are not in a segment that came over this channel. */
+  pages(handle: page_handle): SharedPages | undefined {
+    const found = this.#segments.find(handle);
+    if (found !== undefined) return found;
+    this.#drain();
+    return this.#segments.find(handle);
+  }
+
+  /** Closes the channel and every descriptor nobody has taken, and unmaps its segments. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#segments.close();
     for (const fd of this.#granted.values()) closeFd(fd);
     this.#granted.clear();
     closeFd(this.#fd);
@@ -119,6 +130,10 @@ export class GuestChannel {
       const isFull = this.#granted.size >= GRANTS_UNTAKEN_MAX;
       if (packet.kind === CHANNEL_PACKET.GRANT && !this.#granted.has(packet.grant_id) && !isFull) {
         this.#granted.set(packet.grant_id, fd);
+        continue;
+      }
+      if (packet.kind === CHANNEL_PACKET.SEGMENT) {
+        this.#segments.adopt(packet.segment, packet.pages, fd);
         continue;
       }
       if (packet.kind === CHANNEL_PACKET.PROOF && holdsToken(fd, this.token)) this.#proven = true;
@@ -155,6 +170,11 @@ export class ServerChannel {
   /** Sends a copy of `fd` under `grantId`; false when the channel is full or gone: then the wire serves. */
   grant(grantId: bigint, fd: number): boolean {
     return this.#send({ kind: CHANNEL_PACKET.GRANT, grant_id: grantId }, fd);
+  }
+
+  /** Sends a copy of a segment's descriptor; false as with `grant`. */
+  segment(id: bigint, pages: number, fd: number): boolean {
+    return this.#send({ kind: CHANNEL_PACKET.SEGMENT, segment: id, pages }, fd);
   }
 
   close(): void {

@@ -22,3 +22,21 @@ export const CHANNELS_PENDING_MAX = 64;
 export const CHANNEL_PENDING_MS = 10_000;
 /** Largest packet on the descriptor channel, in bytes. */
 export const CHANNEL_PACKET_BYTES_MAX = 256;
+/** Pages of one shared segment's data, of 4 KiB each: 16 MiB. */
+export const SEGMENT_PAGES = 4_096;
+/** Largest segment a guest maps, in pages. */
+export const SEGMENT_PAGES_MAX = 65_536;
+/** Segments a guest maps for one session. */
+export const SEGMENTS_PER_SESSION_MAX = 256;
+/** The largest run of pages is 2 to the power of this: 1 MiB. */
+export const RUN_ORDER_MAX = 8;
+/** Memory of all segments of a server, in bytes, without their slots. */
+export const SEGMENT_POOL_BYTES = 512 * 1024 * 1024;
+/** Memory of one session's segments, in bytes. Slots come on top, 32 bytes a page. */
+export const SEGMENT_QUOTA_BYTES = 128 * 1024 * 1024;
+/** Most bytes of a file that one MAP asks for. */
+export const MAP_BYTES_MAX = 8 * 1024 * 1024;
+/** Most page handles in one reply to MAP. */
+export const MAP_HANDLES_MAX = 64;
+/** Page handles given back by one UNMAP. */
+export const UNMAP_HANDLES_MAX = 1_024;

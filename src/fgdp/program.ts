@@ -18,7 +18,14 @@ import {
 import { procedure, type Program } from '../rpc/program.ts';
 import { NFS3_OK, nfsstat3 } from '../nfs3/status.ts';
 import { fattr3, nfs_fh3, post_op_attr } from '../nfs3/types.ts';
-import { CREDENTIAL_GROUPS_MAX, FGDP_VERSION, RELEASE_GRANTS_MAX, SHORTHAND_BYTES_MAX } from './limits.ts';
+import {
+  CREDENTIAL_GROUPS_MAX,
+  FGDP_VERSION,
+  MAP_HANDLES_MAX,
+  RELEASE_GRANTS_MAX,
+  SHORTHAND_BYTES_MAX,
+  UNMAP_HANDLES_MAX,
+} from './limits.ts';
 
 export const TOKEN_BYTES = 32;
 export const NONCE_BYTES = 32;
@@ -35,6 +42,8 @@ export const FEATURE_DESCRIPTORS = 0x0001;
 export const FEATURE_SHORT_CREDENTIALS = 0x0002;
 /** READDIRPLUS marks the modes of files without an ACL: MODE_WITHOUT_ACL of nfs3/posix-acl.ts. */
 export const FEATURE_ACL_MARKS = 0x0004;
+/** Shared segments: MAP and UNMAP. */
+export const FEATURE_SEGMENTS = 0x0008;
 
 export const HELLO_STAT = {
   HELLO_OK: 0,
@@ -74,6 +83,8 @@ export type HELLOres = Infer<typeof HELLOres>;
 export const SHARED_FILE_KIND = {
   /** The exported file itself, as a read-only descriptor sent on the channel. */
   EXPORTED_FILE: 1,
+  /** A sealed memory segment of the session, sent on the channel; segment-layout.ts says what it holds. */
+  SEGMENT: 2,
 } as const;
 const shared_file_kind = enumeration('shared_file_kind', SHARED_FILE_KIND);
 
@@ -83,7 +94,10 @@ export const page_handle = struct('page_handle', {
   shared_file: u64,
   offset: u64,
   length: u64,
-  /** Changes whenever what the handle points to does; for an exported file its change time in nanoseconds. */
+  /**
+   * Changes whenever what the handle points to does: for an exported file its change time in nanoseconds, for pages
+   * of a segment what their slot says as long as they are good.
+   */
   generation: u64,
 });
 export type page_handle = Infer<typeof page_handle>;
@@ -118,6 +132,8 @@ export const EXPORT_LEVEL = {
   RECORDS: 0,
   /** The files themselves, by GRANT. */
   DESCRIPTORS: 1,
+  /** Pages in shared segments, by MAP. */
+  PAGES: 2,
 } as const;
 export const export_level = enumeration('export_level', EXPORT_LEVEL);
 export type export_level = Infer<typeof export_level>;
@@ -151,6 +167,50 @@ export type CREDENTIALargs = Infer<typeof CREDENTIALargs>;
 export const CREDENTIALres = struct('CREDENTIALres', { shorthand: opaque('shorthand', SHORTHAND_BYTES_MAX) });
 export type CREDENTIALres = Infer<typeof CREDENTIALres>;
 
+export const MAPargs = struct('MAPargs', {
+  file: nfs_fh3,
+  offset: u64,
+  /** Bytes, at most MAP_BYTES_MAX of them are looked at. */
+  count: u32,
+});
+export type MAPargs = Infer<typeof MAPargs>;
+
+export const MAP_STAT = {
+  /** Segments that are new were sent on the channel before this reply. */
+  MAPPED: 0,
+  /** Use READ; `reason` says why. */
+  USE_READ: 1,
+} as const;
+const map_stat = enumeration('map_stat', MAP_STAT);
+
+const map_body = union('map', 'map', map_stat, {
+  [MAP_STAT.MAPPED]: struct('mapped', {
+    /** Where in the file the first handle begins: at `offset` or before it. The others follow without a gap. */
+    offset: u64,
+    /** None at or behind the end of the file. They may cover less than was asked for, and more. */
+    handles: array(page_handle, MAP_HANDLES_MAX, 32),
+    /** The last handle ends where the file does. */
+    eof: bool,
+  }),
+  [MAP_STAT.USE_READ]: struct('read', { reason: opaque('reason', 255) }),
+});
+
+export const MAPres = union(
+  'MAPres',
+  'status',
+  nfsstat3,
+  { [NFS3_OK]: struct('resok', { file_attributes: fattr3, body: map_body }) },
+  struct('resfail', { file_attributes: post_op_attr }),
+);
+export type MAPres = Infer<typeof MAPres>;
+
+export const UNMAPargs = struct('UNMAPargs', {
+  handles: array(page_handle, UNMAP_HANDLES_MAX, 32),
+  /** The guest will hardly ask for them again: their memory is the first to be used for something else. */
+  discard: bool,
+});
+export type UNMAPargs = Infer<typeof UNMAPargs>;
+
 export const FGDP_PROCEDURES = {
   NULL: procedure(0, nothing, nothing),
   HELLO: procedure(1, HELLOargs, HELLOres),
@@ -158,6 +218,8 @@ export const FGDP_PROCEDURES = {
   RELEASE: procedure(3, RELEASEargs, nothing),
   LEVEL: procedure(4, LEVELargs, LEVELres),
   CREDENTIAL: procedure(5, CREDENTIALargs, CREDENTIALres),
+  MAP: procedure(6, MAPargs, MAPres),
+  UNMAP: procedure(7, UNMAPargs, nothing),
 } as const;
 
 export const FGDP_PROGRAM: Program<typeof FGDP_PROCEDURES> = {
@@ -175,6 +237,8 @@ export const CHANNEL_PACKET = {
   PROOF: 2,
   /** Server to guest: a grant and its descriptor. */
   GRANT: 3,
+  /** Server to guest: a shared segment of so many pages and its descriptor. */
+  SEGMENT: 4,
 } as const;
 export const channel_packet = union(
   'channel_packet',
@@ -184,6 +248,7 @@ export const channel_packet = union(
     [CHANNEL_PACKET.TOKEN]: struct('token', { token: opaqueFixed('token', TOKEN_BYTES) }),
     [CHANNEL_PACKET.PROOF]: struct('proof', { token: opaqueFixed('token', TOKEN_BYTES) }),
     [CHANNEL_PACKET.GRANT]: struct('grant', { grant_id: u64 }),
+    [CHANNEL_PACKET.SEGMENT]: struct('segment', { segment: u64, pages: u32 }),
   },
 );
 export type channel_packet = Infer<typeof channel_packet>;

@@ -1,6 +1,7 @@
 /** fattr3 of a file: RFC 1813 section 2.6. */
 import { FTYPE3, type fattr3, type ftype3, type nfstime3 } from '../nfs3/types.ts';
 import { attributes, type FileStatus } from '../store/operations.ts';
+import { changeKey } from '../store/page-file.ts';
 import type { StoreNode } from '../store/store.ts';
 import type { ExportTree } from '../store/export-tree.ts';
 
@@ -47,7 +48,10 @@ export function fattr3Of(tree: ExportTree, status: FileStatus): fattr3 {
 }
 
 export function attributesOf(node: StoreNode): fattr3 {
-  return fattr3Of(node.export, attributes(node));
+  const status = attributes(node);
+  // Before the guest learns of another version, the pages it holds of the old one are taken back.
+  node.store.changes.saw(() => changeKey(node.handle), status);
+  return fattr3Of(node.export, status);
 }
 
 /** The attributes after an operation; null where the file is gone meanwhile. */

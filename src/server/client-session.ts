@@ -4,6 +4,7 @@ import type { ServerChannel } from '../fgdp/channel.ts';
 import type { CallInfo } from '../rpc/dispatcher.ts';
 import type { ExportOptions } from '../store/export-options.ts';
 import { outsideIdentity, type PeerClaims } from '../transport/peer.ts';
+import type { SessionPages } from './session-pages.ts';
 import { squashIdentity } from '../store/squash.ts';
 import { ReplyAccount, ReplyBudget } from './reply-budget.ts';
 import { Shorthands } from './shorthands.ts';
@@ -20,6 +21,8 @@ export class ClientSession {
   readonly name: string;
   /** Set by HELLO on a near connection. */
   channel: ServerChannel | undefined;
+  /** Set by HELLO on a near connection whose guest can map segments. */
+  pages: SessionPages | undefined;
   /** Whether HELLO was said. */
   isFgdp = false;
   /** Whether listings say which files have no ACL. */
@@ -41,6 +44,7 @@ export class ClientSession {
 
   /** Releases everything the client held. */
   end(): void {
+    this.pages?.close();
     this.channel?.close();
     this.grants.clear();
     this.replies.close();

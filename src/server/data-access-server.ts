@@ -2,7 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { unlinkSync } from 'node:fs';
 import { ChannelListener, channelPath } from '../fgdp/channel.ts';
+import { SEGMENT_POOL_BYTES } from '../fgdp/limits.ts';
 import { FGDP_PROGRAM } from '../fgdp/program.ts';
+import { SegmentPool } from '../fgdp/segment-pool.ts';
 import { MOUNT_PROGRAM } from '../nfs3/mount.ts';
 import { NFS_PROGRAM } from '../nfs3/nfs.ts';
 import { NFSACL_PROGRAM } from '../nfs3/nfsacl.ts';
@@ -34,6 +36,7 @@ import {
 import { mountProcedures } from './mount-procedures.ts';
 import { nfsProcedures } from './nfs-procedures.ts';
 import { ReplyAccount, ReplyBudget, type ReplyBudgetLimits } from './reply-budget.ts';
+import { PageCounters } from './page-counters.ts';
 import { loadServerKey, type ServerKey } from './server-key.ts';
 
 /** Who may hand a channel to the server: descriptors go to root's guests only. */
@@ -68,6 +71,9 @@ interface Connected extends Admitted {
 
 export class DataAccessServer {
   readonly key: ServerKey;
+  /** Memory of the segments that guests share. */
+  readonly pool = new SegmentPool(SEGMENT_POOL_BYTES);
+  readonly pageCounters = new PageCounters();
   readonly #options: DataAccessServerOptions;
   readonly #store: Store;
   readonly #dispatcher: Dispatcher<ServerContext>;
@@ -153,8 +159,12 @@ export class DataAccessServer {
     this.#closeChannels();
     const draining = Promise.all([...this.#admission.all].map(({ connection }) => connection.drain()));
     await Promise.race([draining, delay(DRAIN_MS, undefined, { ref: false })]);
+    const poolUsedBytes = this.pool.usedBytes;
     for (const { connection } of [...this.#admission.all]) connection.close();
     this.#store.close();
+    if (this.pageCounters.isUsed) {
+      this.#options.log.info({ ...this.pageCounters.summary(), poolUsedBytes }, 'pages handed to guests');
+    }
   }
 
   /** With the listeners, before the wait: a new server may have the paths at once. */
@@ -186,6 +196,8 @@ export class DataAccessServer {
       serverName: this.#options.name,
       bootId: this.#options.bootId,
       channels: this.#channels,
+      pool: this.pool,
+      counters: this.pageCounters,
     };
     this.#dispatcher.register(NFS_PROGRAM, nfsProcedures(this.#store));
     this.#dispatcher.register(NFSACL_PROGRAM, aclProcedures(this.#store));
@@ -230,7 +242,7 @@ export class DataAccessServer {
       this.#longRecords.delete(connected);
       session.end();
       const level = reason.code === 'BAD_RECORD' ? 'warn' : 'debug';
-      log[level]({ peer: session.name, reason: reason.message }, 'disconnected');
+      log[level]({ peer: session.name, reason: reason.message, ...this.#poolUse() }, 'disconnected');
     });
     transport.onProgress = () => {
       this.#boundRecords(connected);
@@ -255,6 +267,10 @@ export class DataAccessServer {
     if (this.#longRecords.size <= LONG_RECORDS_MAX || oldest === undefined) return;
     this.#longRecords.delete(oldest);
     oldest.connection.close(new RpcError('BAD_RECORD', 'too many long records are on their way'));
+  }
+
+  #poolUse(): { readonly poolUsedBytes?: number } {
+    return this.pageCounters.isUsed ? { poolUsedBytes: this.pool.usedBytes } : {};
   }
 
   /** Not once for each: an attack would fill the log. */

@@ -1,4 +1,7 @@
-/** The FGDP program: HELLO proves who and where the server is, LEVEL and GRANT say and hand out what may be shared. */
+/**
+ * The FGDP program: HELLO proves who and where the server is, LEVEL, GRANT and MAP say and hand out what may be shared:
+ * the exported files themselves, or their pages in shared segments.
+ */
 import type { ChannelListener, ServerChannel } from '../fgdp/channel.ts';
 import { FGDP_VERSION, GRANTS_PER_SESSION_MAX } from '../fgdp/limits.ts';
 import {
@@ -6,8 +9,10 @@ import {
   FEATURE_ACL_MARKS,
   FEATURE_DESCRIPTORS,
   FEATURE_SHORT_CREDENTIALS,
+  FEATURE_SEGMENTS,
   GRANT_STAT,
   HELLO_STAT,
+  MAP_STAT,
   SHARED_FILE_KIND,
   type FGDP_PROCEDURES,
   type GRANTargs,
@@ -15,16 +20,25 @@ import {
   type HELLOargs,
   type HELLOres,
   type LEVELres,
+  type MAPargs,
+  type MAPres,
 } from '../fgdp/program.ts';
 import { signProof } from '../fgdp/proof.ts';
+import type { SegmentPool } from '../fgdp/segment-pool.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
+import type { fattr3 } from '../nfs3/types.ts';
 import type { Handlers } from '../rpc/program.ts';
-import { openGrant } from '../store/operations.ts';
+import type { PageSource } from '../store/open-file.ts';
+import { openGrant, type FileStatus } from '../store/operations.ts';
+import { pageFileOf, type PageFile } from '../store/page-file.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import { attributesOf, fattr3Of, postOpAttributes } from './attributes.ts';
 import type { ClientSession, ServerContext } from './client-session.ts';
-import { onFile, type Target } from './nfs-procedures.ts';
+import { onFile, pageSource, type Target } from './nfs-procedures.ts';
+import { statusOfError } from './outcome.ts';
+import type { PageCounters } from './page-counters.ts';
 import type { ServerKey } from './server-key.ts';
+import { SessionPages } from './session-pages.ts';
 
 export interface FgdpService {
   readonly store: Store;
@@ -33,9 +47,12 @@ export interface FgdpService {
   readonly bootId: string;
   /** Where near guests bring their channels; undefined for a server without a Unix socket. */
   readonly channels: ChannelListener | undefined;
+  /** Memory of the segments of all sessions. */
+  readonly pool: SegmentPool;
+  readonly counters: PageCounters;
 }
 
-const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS;
+const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS | FEATURE_SEGMENTS;
 /** As program.ts declares it. */
 const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
@@ -48,7 +65,7 @@ function encodeReason(reason: string): Uint8Array {
 /** Where files of an export are handed to a client, or why none can be, for people. */
 function grantChannel(node: StoreNode, session: ClientSession): ServerChannel | string {
   const { options, isolation } = node.export;
-  if (options.grants === 'none') return `export ${options.name} has grants=none`;
+  if (options.grants !== 'descriptors') return `export ${options.name} has grants=${options.grants}`;
   if (session.channel === undefined) return 'this connection has no descriptor channel';
   if (isolation !== 'private-mount') {
     return 'the server lacks CAP_SYS_ADMIN, without which a descriptor could be reopened for writing';
@@ -56,9 +73,22 @@ function grantChannel(node: StoreNode, session: ClientSession): ServerChannel | 
   return session.channel;
 }
 
+/** The pages of files that a client has, or why it can have none, for people. */
+function sharedPages(node: StoreNode, session: ClientSession): SessionPages | string {
+  const { name, grants } = node.export.options;
+  if (grants === 'none') return `export ${name} has grants=none`;
+  return session.pages ?? 'this connection has no channel for segments';
+}
+
 /** The FGDP procedures of one server. */
 export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCEDURES, ServerContext> {
   let nextGrantId = 1n;
+
+  const pagesFor = (channel: ServerChannel): SessionPages =>
+    new SessionPages({
+      pool: service.pool,
+      send: (segment, pages, fd) => channel.segment(segment, pages, fd),
+    });
 
   const hello = (args: HELLOargs, { session }: ServerContext): HELLOres => {
     if (args.version !== FGDP_VERSION) {
@@ -71,6 +101,9 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     if (isProven) {
       session.channel?.close();
       session.channel = channel;
+      // Segments that were sent to another channel are of no use any more.
+      session.pages?.close();
+      session.pages = (args.features & FEATURE_SEGMENTS) === 0 ? undefined : pagesFor(channel);
     } else {
       channel?.close();
     }
@@ -133,6 +166,47 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     }
   };
 
+  const map = async (args: MAPargs, context: ServerContext): Promise<MAPres> => {
+    const opened = onFile<
+      { found: Target; source: PageSource; file: PageFile; pages: SessionPages } | MAPres
+    >(
+      service.store,
+      args.file,
+      context,
+      (found) => {
+        const pages = sharedPages(found.node, context.session);
+        if (typeof pages === 'string') return useRead(attributesOf(found.node), pages);
+        // The same source that READ turns into bytes.
+        const source = pageSource(found, args.offset, args.count);
+        return { found, source, file: pageFileOf(source, found.node), pages };
+      },
+      (status, node) => ({ status, file_attributes: postOpAttributes(node) }),
+    );
+    if (!('source' in opened)) return opened;
+    const { found, source, file, pages } = opened;
+    const attributes = (status: FileStatus): fattr3 => fattr3Of(found.node.export, status);
+    try {
+      const outcome = await pages.map(file, args.offset, args.count);
+      if (outcome.kind === 'bytes') {
+        service.counters.refused(outcome.reason);
+        return useRead(attributes(file.status()), outcome.reason);
+      }
+      const { offset, handles, eof, status } = outcome;
+      service.counters.mapped(handles);
+      return {
+        status: NFS3_OK,
+        file_attributes: attributes(status),
+        body: { map: MAP_STAT.MAPPED, offset, handles, eof },
+      };
+    } catch (error) {
+      const status = statusOfError(error);
+      if (status === undefined) throw error;
+      return { status, file_attributes: null };
+    } finally {
+      source.release();
+    }
+  };
+
   return {
     NULL: () => undefined,
     HELLO: hello,
@@ -151,9 +225,14 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
         context,
         ({ node }) => {
           const channel = grantChannel(node, context.session);
-          return typeof channel === 'string'
-            ? { status: NFS3_OK, level: EXPORT_LEVEL.RECORDS, reason: encodeReason(channel) }
-            : { status: NFS3_OK, level: EXPORT_LEVEL.DESCRIPTORS, reason: encodeReason('') };
+          const pages = sharedPages(node, context.session);
+          if (typeof channel !== 'string') {
+            return { status: NFS3_OK, level: EXPORT_LEVEL.DESCRIPTORS, reason: encodeReason('') };
+          }
+          const level = typeof pages === 'string' ? EXPORT_LEVEL.RECORDS : EXPORT_LEVEL.PAGES;
+          const wantsPages = node.export.options.grants === 'pages';
+          const reason = wantsPages && typeof pages === 'string' ? pages : channel;
+          return { status: NFS3_OK, level, reason: encodeReason(reason) };
         },
         (status) => ({ status }),
       ),
@@ -163,5 +242,13 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     CREDENTIAL: ({ uid, gid, groups }, { session }) => ({
       shorthand: session.shorthands.add({ flavor: 'sys', uid, gid, groups }),
     }),
+    MAP: map,
+    UNMAP: (args, { session }) => {
+      for (const handle of args.handles) session.pages?.unmap(handle, args.discard);
+    },
   };
+}
+
+function useRead(file_attributes: fattr3, reason: string): MAPres {
+  return { status: NFS3_OK, file_attributes, body: { map: MAP_STAT.USE_READ, reason: encodeReason(reason) } };
 }

@@ -38,3 +38,5 @@ export const MOUNT_LIST_BYTES_MAX = 64 * 1024;
 export const DIRECTORY_REPLY_BYTES_MAX = 256 * 1024;
 /** How long the local rpcbind may take to answer, in milliseconds. */
 export const RPCBIND_TIMEOUT_MS = 5_000;
+/** Files one session has pages of; with one more, the pages of the file not used for longest are taken back. */
+export const MAPPED_FILES_PER_SESSION_MAX = 4_096;

@@ -13,10 +13,10 @@ export interface ExportOptions {
   anonymousGid: number;
   /** Networks (CIDR) of clients whose AUTH_SYS claims count; without it, the server's default. */
   clients?: string[];
-  /** What near guests may be handed. */
-  grants: 'descriptors' | 'none';
   /** TCP clients must come from a port that only their root can take, below 1024: exports(5). */
   secure: boolean;
+  /** What near guests may be handed: the files themselves, copies of their pages in shared memory, or nothing. */
+  grants: 'descriptors' | 'pages' | 'none';
 }
 
 export const DEFAULT_ANONYMOUS_ID = 65534;
@@ -47,12 +47,12 @@ export interface ExportSetting {
 
 const NAME = /^[A-Za-z0-9._-]{1,255}$/;
 const SQUASH = ['root', 'all', 'none'] as const;
-const GRANTS = ['descriptors', 'none'] as const;
+const GRANTS = ['descriptors', 'pages', 'none'] as const;
 
 /**
  * `NAME=DIR[,ro][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure]
- * [,grants=descriptors|none]`. DIR is taken from the working directory where it is relative, and cannot contain a
- * comma. Throws ExportOptionError.
+ * [,grants=descriptors|pages|none]`. DIR is taken from the working directory where it is relative, and cannot contain a
+ * comma. Exports are read-only (`ro` says so explicitly). Throws ExportOptionError.
  */
 export function parseExportOption(text: string): ExportOptions {
   const [place = '', ...settings] = text.split(',');

@@ -23,3 +23,5 @@ export const HELD_DIRECTORIES_MAX = 64;
 export const HELD_DIRECTORY_IDLE_MS = 60_000;
 /** How many directories a climb from `..` to the export's root passes before it is given up. */
 export const DIRECTORY_DEPTH_MAX = 2048;
+/** Files watched for changes at a time, each with one inotify watch (fs.inotify.max_user_watches is 8,192 or more). */
+export const WATCHED_FILES_MAX = 8_000;

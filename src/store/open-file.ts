@@ -118,6 +118,19 @@ export async function readSource(source: PageSource): Promise<ReadBytes> {
   }
 }
 
+/**
+ * Reads the bytes of an open file into memory of the caller's, as readSource does. Returns how many: fewer than there is
+ * room for only at the end of the file.
+ */
+export async function readInto(file: ReadFile, offset: bigint, target: Uint8Array): Promise<number> {
+  file.hold();
+  try {
+    return await readFully(file.fd, target, offset);
+  } finally {
+    file.release();
+  }
+}
+
 /** What is opened: an O_PATH descriptor, and the name under which its file is known. */
 export interface FileToOpen {
   fd: number;

@@ -15,6 +15,7 @@ import { becomeServer } from '../system/identity.ts';
 import { closeAfterTurn, DescriptorCache, type Retirable } from './descriptor-cache.ts';
 import type { ExportOptions } from './export-options.ts';
 import { ExportTree, type HandleKind } from './export-tree.ts';
+import { FileChanges } from './file-changes.ts';
 import {
   fitsFileHandle,
   loadHandleKey,
@@ -82,6 +83,7 @@ export class Store {
   readonly #nodes = new DescriptorCache<OpenNode>({ max: OPEN_NODES_MAX, idleMs: OPEN_NODE_IDLE_MS });
   readonly files = new OpenFiles();
   readonly directories = new HeldDirectories();
+  readonly changes = new FileChanges();
   #table: HandleTable | undefined;
 
   private constructor(settings: StoreSettings) {
@@ -221,6 +223,7 @@ export class Store {
   /** Closes everything; nodes and sources must not be in use. */
   close(): void {
     becomeServer();
+    this.changes.close();
     this.files.close();
     this.directories.close();
     this.#nodes.clear();

@@ -18,11 +18,13 @@ import { openSession, type Session, type SessionTarget } from '../../src/client/
 import { ChannelListener, GuestChannel, channelPath } from '../../src/fgdp/channel.ts';
 import { FGDP_VERSION, GRANTS_UNREAD_MAX } from '../../src/fgdp/limits.ts';
 import { FEATURE_DESCRIPTORS, FGDP_PROGRAM, GRANT_STAT, HELLO_STAT } from '../../src/fgdp/program.ts';
+import { SegmentPool } from '../../src/fgdp/segment-pool.ts';
 import { verifyProof } from '../../src/fgdp/proof.ts';
 import { NFS3_OK } from '../../src/nfs3/status.ts';
 import type { CallInfo } from '../../src/rpc/dispatcher.ts';
 import { ClientSession } from '../../src/server/client-session.ts';
 import { fgdpProcedures } from '../../src/server/fgdp-procedures.ts';
+import { PageCounters } from '../../src/server/page-counters.ts';
 import { loadServerKey } from '../../src/server/server-key.ts';
 import { parseExportOption } from '../../src/store/export-options.ts';
 import { lookup } from '../../src/store/operations.ts';
@@ -353,7 +355,15 @@ t.test('RELEASE and the end of a session give grants back', { skip: notPrivilege
     channels.close();
   });
   const key = loadServerKey(stateDirectory);
-  const procedures = fgdpProcedures({ store, key, serverName: 'tested', bootId: bootId(), channels });
+  const procedures = fgdpProcedures({
+    store,
+    key,
+    serverName: 'tested',
+    bootId: bootId(),
+    channels,
+    pool: new SegmentPool(0),
+    counters: new PageCounters(),
+  });
   const identity = { uid: 1000, gid: 1000, groups: [] };
   const session = new ClientSession({ kind: 'unix', identity, claims: 'any' }, 'test');
   const call: CallInfo = {

@@ -30,6 +30,7 @@ import {
   EXPORT_LEVEL,
   GRANT_STAT,
   HELLO_STAT,
+  MAP_STAT,
   NONCE_BYTES,
   PUBLIC_KEY_BYTES,
   SERVER_ID_BYTES,
@@ -361,6 +362,17 @@ const grant: Arbitrary<Grant> = fc.oneof(
   record({ grant: fc.constant(GRANT_STAT.USE_WIRE), reason: bytes(255) }),
 );
 
+type MapBody = Extract<ResultOf<(typeof FGDP_PROCEDURES)['MAP']>, { body: unknown }>['body'];
+const mapBody: Arbitrary<MapBody> = fc.oneof(
+  record({
+    map: fc.constant(MAP_STAT.MAPPED),
+    offset: u64,
+    handles: fc.array(page_handle, { maxLength: 20 }),
+    eof: fc.boolean(),
+  }),
+  record({ map: fc.constant(MAP_STAT.USE_READ), reason: bytes(255) }),
+);
+
 export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
   LEVEL: {
     args: record({ root: nfs_fh3 }),
@@ -401,4 +413,12 @@ export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
     result: record({ shorthand: bytes(400) }),
   },
   RELEASE: { args: record({ grants: fc.array(u64, { maxLength: 20 }) }), result: nothing },
+  MAP: {
+    args: record({ file: nfs_fh3, offset: u64, count: u32 }),
+    result: result({ file_attributes: fattr3, body: mapBody }, { file_attributes: post_op_attr }),
+  },
+  UNMAP: {
+    args: record({ handles: fc.array(page_handle, { maxLength: 20 }), discard: fc.boolean() }),
+    result: nothing,
+  },
 };
