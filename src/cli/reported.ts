@@ -1,6 +1,6 @@
 /** Which errors were written for the user: they become one line and an exit status. */
 import { NoRouteError } from '../gateway/route-selection.ts';
-import { RouteError } from '../client/session.ts';
+import { RouteError } from '../client/open-session.ts';
 import { NativeDriverError } from '../fuse/native-package.ts';
 import { IdentityError } from '../resolver/node-identity.ts';
 import { ImportError } from '../resolver/import-document.ts';

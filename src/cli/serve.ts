@@ -39,7 +39,7 @@ export function serveCommand(): Command {
   return new Command('serve')
     .description('serve directories: near guests over a Unix socket, everybody else by NFSv3 over TCP')
     .option(
-      '--export <NAME=DIR[,ro][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure][,grants=descriptors|none]>',
+      '--export <NAME=DIR[,ro][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure][,grants=descriptors|pages|none]>',
       'a directory and the name it is mounted by, as /NAME; repeats (squash=root, grants=descriptors)',
       collect,
     )

@@ -28,6 +28,7 @@ const mountStatus = z.object({
   requestsPending: z.number(),
   wireBytes: z.string(),
   mappedBytes: z.string(),
+  mapFallbacks: z.number(),
   calls: counts,
   lastWireReason: z.string().optional(),
   /** Gateways started by an older version do not count them. */
@@ -67,6 +68,7 @@ function describe(mount: MountStatus): string {
     ),
     `  open files ${describeCounts(mount.openFiles)}; opened so far ${describeCounts(mount.opens)}`,
     `  bytes      ${mount.wireBytes} by wire, ${mount.mappedBytes} mapped; what passes through is read by the kernel and not counted`,
+    ...(mount.mapFallbacks === 0 ? [] : [`  fallbacks  ${mount.mapFallbacks} reads of shared files by wire`]),
     `  calls      ${describeCounts(mount.calls)}`,
     ...(mount.groupsCut === 0
       ? []

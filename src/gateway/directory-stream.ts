@@ -10,7 +10,7 @@ import {
   LISTING_PAGES_SEEN_MAX,
   NAME_BYTES_MAX,
 } from './limits.ts';
-import { StatusError } from './open-files.ts';
+import { StatusError } from './status-error.ts';
 
 const EIO = 5;
 const ELOOP = 40;

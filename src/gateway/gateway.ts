@@ -11,6 +11,7 @@ import type { AttributeTimes } from './attribute-times.ts';
 import { S_IFMT, attributesOfFattr3, attributesOfStat, isDirectory } from './attributes.ts';
 import { Callers, type Caller, type CallerProcess } from './callers.ts';
 import { DirectoryStream, type DirectoryPage } from './directory-stream.ts';
+import type { GatewayStatus } from './gateway-status.ts';
 import { InodeTable, type Inode } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
 import {
@@ -20,7 +21,7 @@ import {
   NAME_CACHE_ENTRIES_MAX,
 } from './limits.ts';
 import { NameCache } from './name-cache.ts';
-import { OpenFiles, StatusError } from './open-files.ts';
+import { OpenFiles } from './open-files.ts';
 import { dataPathOf, type DataPath } from './open-inode.ts';
 import type {
   Answer,
@@ -38,6 +39,7 @@ import type {
 } from './operations.ts';
 import { ROOT_NODE_ID } from './operations.ts';
 import type { RouteVerdict } from './route-selection.ts';
+import { StatusError } from './status-error.ts';
 
 const EIO = 5;
 const EBADF = 9;
@@ -89,32 +91,6 @@ interface OpenDirectory {
   readonly stream: DirectoryStream;
   /** The directory's version that the stream's page shows. */
   pageVersion: number;
-}
-
-/** What the mount is doing, for `status`. */
-export interface GatewayStatus {
-  readonly connected: boolean;
-  readonly route: Session['route'];
-  readonly level: Session['level'];
-  /** Why a near session is not at a higher level. */
-  readonly levelReason: string | undefined;
-  readonly endpoint: Session['endpoint'];
-  readonly server: string | undefined;
-  readonly why: string;
-  readonly routes: readonly RouteVerdict[];
-  readonly openFiles: Readonly<Record<DataPath, number>>;
-  readonly inodes: number;
-  /** Opens since the mount, by data path. */
-  readonly opens: Readonly<Record<DataPath, number>>;
-  /** Bytes handed to the kernel by READ messages. What passes through is never seen by the gateway. */
-  readonly wireBytes: bigint;
-  /** Bytes the gateway read from granted files. */
-  readonly mappedBytes: bigint;
-  readonly calls: Readonly<Record<string, number>>;
-  /** Why the last file that had to use the wire did. */
-  readonly lastWireReason: string | undefined;
-  /** Calls that could name 16 of their caller's groups only. */
-  readonly groupsCut: number;
 }
 
 export class Gateway implements Operations {
@@ -193,6 +169,7 @@ export class Gateway implements Operations {
       opens: { ...this.#files.opens },
       wireBytes: this.#files.wireBytes,
       mappedBytes: this.#files.mappedBytes,
+      mapFallbacks: this.#files.mapFallbacks,
       calls: Object.fromEntries(this.#link.callCounts),
       lastWireReason: this.#files.lastWireReason,
       groupsCut: this.#link.groupsCut,

@@ -30,3 +30,20 @@ export const LISTING_EMPTY_PAGES_MAX = 16;
 /** Largest and default READ, in bytes. */
 export const RSIZE_MAX_BYTES = 1024 * 1024;
 export const RSIZE_MIN_BYTES = 4096;
+/** Bytes of pages in shared memory the gateway holds on to; below the server's quota, so that nothing in use is recalled. */
+export const PAGES_HELD_BYTES_MAX = 112 * 1024 * 1024;
+/** Bytes mapped ahead of a sequential reader of shared pages, and of one MAP then. */
+export const MAP_AHEAD_BYTES = 8 * 1024 * 1024;
+export const MAP_WINDOW_BYTES = 4 * 1024 * 1024;
+/** What lies so far behind a sequential reader is not read again by requests that come out of order, in bytes. */
+export const MAP_BEHIND_BYTES = 4 * 1024 * 1024;
+/** First MAP of a sequential reader, in bytes; doubles up to MAP_WINDOW_BYTES. */
+export const MAP_FIRST_BYTES = 1024 * 1024;
+/** A reader that jumps about has the pages around each place mapped, aligned to so many bytes. */
+export const MAP_RANDOM_BYTES = 64 * 1024;
+/** How often pages that are recalled under a read are asked for again before it takes bytes. */
+export const MAP_TRIES = 3;
+/** After a MAP was answered with bytes, the file is read by wire for so long, in milliseconds. */
+export const MAP_RETRY_MS = 1_000;
+/** Buffers of RSIZE_MAX_BYTES kept for the next reads out of shared memory. */
+export const SPARE_BUFFERS_MAX = 8;

@@ -8,8 +8,11 @@ import type { Caller } from './callers.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import { KeptFiles } from './kept-files.ts';
 import type { Knowledge, Rights } from './knowledge.ts';
-import { countsByDataPath, dataPathOf, type DataPath, type HeldFile } from './open-inode.ts';
+import { MappedFiles } from './mapped-files.ts';
+import { countsByDataPath, dataPathOf, type DataPath, type HeldFile, type OpenInode } from './open-inode.ts';
 import type { Answer, Errno, Opened, Outcome } from './operations.ts';
+import { PageReader } from './page-reader.ts';
+import { StatusError } from './status-error.ts';
 import { WireReader, type WireRead } from './wire-reader.ts';
 
 const EPERM = 1;
@@ -40,16 +43,7 @@ interface OpenFile {
   /** Opened with O_DIRECT: every read asks the server. */
   readonly direct: boolean;
   reader: WireReader | undefined;
-}
-
-/** Carries an errno out of a read that several readers may share. */
-export class StatusError extends Error {
-  readonly errno: Errno;
-
-  constructor(errno: Errno) {
-    super(`errno ${errno}`);
-    this.errno = errno;
-  }
+  pageReader: PageReader | undefined;
 }
 
 export class OpenFiles {
@@ -57,9 +51,11 @@ export class OpenFiles {
   readonly opens = countsByDataPath();
   /** Bytes read by READ messages. What passes through is never seen by the gateway. */
   wireBytes = 0n;
-  /** Bytes read from granted files. */
+  /** Bytes read from granted files, and from pages in shared memory. */
   mappedBytes = 0n;
-  /** Why the last file that had to use the wire did. */
+  /** Reads by wire of files whose pages are shared otherwise. */
+  mapFallbacks = 0;
+  /** Why the last file, or read, that had to use the wire did. */
   lastWireReason: string | undefined;
   readonly #link: ServerLink;
   readonly #inodes: InodeTable;
@@ -67,6 +63,7 @@ export class OpenFiles {
   readonly #options: OpenFilesOptions;
   readonly #files = new Map<bigint, OpenFile>();
   readonly #kept: KeptFiles;
+  readonly #mapped: MappedFiles;
   #nextFileHandle = 1n;
   /** Why no file can be passed through: the option, or what the kernel refused for every file. */
   #noPassthrough: string | undefined;
@@ -77,6 +74,7 @@ export class OpenFiles {
     this.#knowledge = knowledge;
     this.#options = options;
     this.#noPassthrough = options.dataPath === 'passthrough' ? undefined : 'the mount has datapath=mapped';
+    this.#mapped = new MappedFiles(link, knowledge);
     this.#kept = new KeptFiles((held) => {
       this.#giveBack(held);
     });
@@ -102,7 +100,7 @@ export class OpenFiles {
   async #open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
     if (inode.open === undefined) {
       const kept = this.#kept.take(inode);
-      if (kept !== undefined) inode.open = { files: 0, held: kept, why: kept.why };
+      if (kept !== undefined) inode.open = { files: 0, held: kept, pages: undefined, why: kept.why };
     }
     if (inode.open?.held !== undefined) return this.#openHeld(inode, inode.open.held, flags, caller);
 
@@ -111,17 +109,25 @@ export class OpenFiles {
       const granted = await this.#obtainFile(inode, caller);
       if (typeof granted === 'number') return granted;
       if (typeof granted !== 'string') {
-        inode.open = { files: 0, held: granted, why: granted.why };
+        inode.open = { files: 0, held: granted, pages: undefined, why: granted.why };
         return this.#addHeld(inode, flags, caller);
       }
       why = granted;
     }
     const refused = mayOpen(await this.#knowledge.rights(inode, caller, this.#options.closeToOpen), flags);
     if (refused !== undefined) return refused;
-    why ??= 'the mount has datapath=wire';
-    this.lastWireReason = why;
-    inode.open ??= { files: 0, held: undefined, why };
+    inode.open ??= this.#openWithout(inode, why ?? 'the mount has datapath=wire');
     return this.#add(inode, flags, caller);
+  }
+
+  /** Without the file itself: its pages in shared memory, else the wire. */
+  #openWithout(inode: Inode, why: string): OpenInode {
+    if (this.#options.dataPath !== 'wire' && this.#link.session.canMap) {
+      const pages = this.#mapped.of(inode);
+      return { files: 0, held: undefined, pages, why: `the server shares its pages in memory: ${why}` };
+    }
+    this.lastWireReason = why;
+    return { files: 0, held: undefined, pages: undefined, why };
   }
 
   /** Opens what is in our hands already: the file itself says whether what we know still holds. */
@@ -199,6 +205,7 @@ export class OpenFiles {
       caller,
       direct: (flags & constants.O_DIRECT) !== 0,
       reader: undefined,
+      pageReader: undefined,
     });
     const backingId = open.held?.backingId;
     if (backingId !== undefined) return { fileHandle, backingId, keepCache: false };
@@ -208,12 +215,19 @@ export class OpenFiles {
   }
 
   /**
-   * Reads a file that was granted; undefined where the wire serves. Bytes that come at once are good until the next
-   * call only.
+   * Reads a file that was granted, or what is held of one whose pages are shared; undefined where `read` serves. Bytes
+   * that come at once are good until the next call only.
    */
   readHeld(fileHandle: bigint, offset: bigint, sizeBytes: number): Answer<readonly Uint8Array[]> | undefined {
-    const held = this.#files.get(fileHandle)?.inode.open?.held;
-    if (held === undefined) return undefined;
+    const file = this.#files.get(fileHandle);
+    const held = file?.inode.open?.held;
+    if (file === undefined || held === undefined) {
+      const bytes =
+        file === undefined || file.direct ? undefined : pageReaderOf(file)?.readHeld(offset, sizeBytes);
+      if (bytes === undefined) return undefined;
+      this.mappedBytes += BigInt(bytes.length);
+      return [bytes];
+    }
     const taken = (bytes: Uint8Array): readonly Uint8Array[] => {
       this.mappedBytes += BigInt(bytes.length);
       return [bytes];
@@ -243,10 +257,19 @@ export class OpenFiles {
     }
   }
 
-  /** Reads by wire. Rejects with StatusError or RpcError. */
+  /** Reads with the calls it takes. Rejects with StatusError or RpcError. */
   async read(fileHandle: bigint, offset: bigint, sizeBytes: number): Promise<Outcome<readonly Uint8Array[]>> {
     const file = this.#files.get(fileHandle);
     if (file === undefined) return EBADF;
+    const mapped = await pageReaderOf(file)?.read(offset, sizeBytes, file.direct);
+    if (mapped instanceof Uint8Array) {
+      this.mappedBytes += BigInt(mapped.length);
+      return [mapped];
+    }
+    if (mapped !== undefined) {
+      this.mapFallbacks += 1;
+      this.lastWireReason = mapped.reason;
+    }
     file.reader ??= new WireReader(
       (at, countBytes) => this.#fetch(file, at, countBytes),
       this.#options.rsizeBytes,
@@ -290,6 +313,7 @@ export class OpenFiles {
   #closeInode(inode: Inode): void {
     const held = inode.open?.held;
     inode.open = undefined;
+    this.#mapped.closed(inode);
     if (held !== undefined) {
       if (inode.attributes.nlink > 0 && held.session.closed === undefined) this.#kept.keep(inode, held);
       else this.#giveBack(held);
@@ -309,6 +333,7 @@ export class OpenFiles {
   /** Lets go of everything at the end of the mount: the kernel drops its backings with the connection. */
   close(): void {
     this.#kept.close();
+    this.#mapped.close();
     for (const { inode } of this.#files.values()) {
       const held = inode.open?.held;
       inode.open = undefined;
@@ -316,6 +341,12 @@ export class OpenFiles {
     }
     this.#files.clear();
   }
+}
+
+function pageReaderOf(file: OpenFile): PageReader | undefined {
+  const pages = file.inode.open?.pages;
+  if (pages === undefined) return undefined;
+  return (file.pageReader ??= new PageReader(pages, file.caller));
 }
 
 /** The errno of a failed pread(2) or lseek(2); anything else is a fault of ours and passes on. */

@@ -1,8 +1,10 @@
 import type { GrantedFile, Session } from '../client/session.ts';
+import type { FilePages } from './mapped-files.ts';
 
 /**
  * How the bytes of an open file move. `passthrough`: the kernel reads the server's own pages through a granted
- * descriptor. `mapped`: the gateway copies them once, by pread(2) on that descriptor. `wire`: READ messages.
+ * descriptor. `mapped`: the gateway copies them once, by pread(2) on that descriptor or out of shared memory. `wire`:
+ * READ messages.
  * The kernel wants one kind for all opens of an inode, so it is fixed while any file is open.
  */
 export type DataPath = 'passthrough' | 'mapped' | 'wire';
@@ -25,12 +27,14 @@ export interface HeldFile {
 export interface OpenInode {
   files: number;
   readonly held: HeldFile | undefined;
+  /** Set where the server shares the file's pages in memory instead. */
+  readonly pages: FilePages | undefined;
   /** Why this data path, for people. */
   readonly why: string;
 }
 
-export function dataPathOf({ held }: OpenInode): DataPath {
-  if (held === undefined) return 'wire';
+export function dataPathOf({ held, pages }: OpenInode): DataPath {
+  if (held === undefined) return pages === undefined ? 'wire' : 'mapped';
   return held.backingId === undefined ? 'mapped' : 'passthrough';
 }
 

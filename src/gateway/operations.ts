@@ -116,8 +116,9 @@ export interface Operations {
   /** @param flags of open(2) */
   open(nodeId: NodeId, flags: number, context: CallContext): Answer<Opened>;
   /**
-   * @returns the bytes as they came, in pieces; fewer than asked only at the end of the file. What comes at once, not
-   * by a promise, is good until the next operation only
+   * @returns the bytes as they came, in pieces; fewer than asked only at the end of the file. What comes at once is
+   * good until the next operation only, what comes by a promise until the turn of the event loop in which it comes is
+   * over: a driver passes it on, or copies it, in the continuation of the promise
    */
   read(
     fileHandle: bigint,

@@ -1,5 +1,6 @@
 /** Which route is taken: proposals come from the table, and the first that proves itself wins. */
-import { openSession, RouteError, type Session, type SessionTarget } from '../client/session.ts';
+import { openSession, RouteError } from '../client/open-session.ts';
+import type { Session, SessionTarget } from '../client/session.ts';
 import type { HereIdentity } from '../resolver/node-identity.ts';
 import { formatEndpoint, proposeNfsSource, proposeRoutes, type RouteProposal } from '../resolver/routes.ts';
 import { ROUTE_KINDS, type RouteKind } from '../resolver/schema.ts';

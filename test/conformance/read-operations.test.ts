@@ -12,6 +12,7 @@ const BACKENDS: readonly Backend[] = [
     route: 'near',
     dataPath: 'mapped',
   },
+  { name: 'near, shared pages', source: () => 'pages', options: 'ro', route: 'near', dataPath: 'mapped' },
   { name: 'near, wire', source: () => 'tree', options: 'datapath=wire', route: 'near', dataPath: 'wire' },
   { name: 'near, without grants', source: () => 'records', options: 'ro', route: 'near', dataPath: 'wire' },
   {

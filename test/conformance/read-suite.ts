@@ -109,6 +109,7 @@ export async function readOperationsSuite(t: Test, backends: readonly Backend[])
     directory: top,
     exports: [
       `tree=${tree},squash=none,clients=127.0.0.1`,
+      `pages=${tree},squash=none,clients=127.0.0.1,grants=pages`,
       `records=${tree},squash=none,clients=127.0.0.1,grants=none`,
     ],
   });

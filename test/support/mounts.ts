@@ -185,6 +185,8 @@ export interface MountStatus {
   readonly inodes: number;
   readonly requestsPending: number;
   readonly wireBytes: string;
+  readonly mappedBytes: string;
+  readonly mapFallbacks: number;
   readonly calls: Readonly<Record<string, number>>;
   readonly lastWireReason?: string;
   readonly groupsCut: number;

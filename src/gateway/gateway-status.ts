@@ -1,0 +1,31 @@
+import type { Session } from '../client/session.ts';
+import type { DataPath } from './open-inode.ts';
+import type { RouteVerdict } from './route-selection.ts';
+
+/** What the mount is doing, for `status`. */
+export interface GatewayStatus {
+  readonly connected: boolean;
+  readonly route: Session['route'];
+  readonly level: Session['level'];
+  /** Why a near session is not at a higher level. */
+  readonly levelReason: string | undefined;
+  readonly endpoint: Session['endpoint'];
+  readonly server: string | undefined;
+  readonly why: string;
+  readonly routes: readonly RouteVerdict[];
+  readonly openFiles: Readonly<Record<DataPath, number>>;
+  readonly inodes: number;
+  /** Opens since the mount, by data path. */
+  readonly opens: Readonly<Record<DataPath, number>>;
+  /** Bytes handed to the kernel by READ messages. What passes through is never seen by the gateway. */
+  readonly wireBytes: bigint;
+  /** Bytes the gateway read from granted files and shared pages. */
+  readonly mappedBytes: bigint;
+  /** Reads by wire of files whose pages are shared otherwise. */
+  readonly mapFallbacks: number;
+  readonly calls: Readonly<Record<string, number>>;
+  /** Why the last file, or read, that had to use the wire did. */
+  readonly lastWireReason: string | undefined;
+  /** Calls that could name 16 of their caller's groups only. */
+  readonly groupsCut: number;
+}
