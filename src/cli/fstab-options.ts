@@ -16,44 +16,13 @@ export interface FstabOptions {
 }
 
 /** For whoever reads fstab, or without an effect here: mounts are nosuid and nodev, and times are the server's. */
-const NOT_OURS = new Set([
-  ...[
-    'defaults',
-    'auto',
-    'noauto',
-    'nofail',
-    '_netdev',
-    'user',
-    'nouser',
-    'users',
-    'nousers',
-    'owner',
-    'noowner',
-  ],
-  ...[
-    'group',
-    'nogroup',
-    'nosuid',
-    'nodev',
-    'async',
-    'silent',
-    'loud',
-    'atime',
-    'noatime',
-    'relatime',
-    'norelatime',
-  ],
-  ...[
-    'strictatime',
-    'nostrictatime',
-    'diratime',
-    'nodiratime',
-    'lazytime',
-    'nolazytime',
-    'comment',
-    'helper',
-  ],
-]);
+const NOT_OURS = new Set(
+  [
+    'defaults auto noauto nofail _netdev user nouser users nousers owner noowner group nogroup nosuid',
+    'nodev async silent loud atime noatime relatime norelatime strictatime nostrictatime diratime',
+    'nodiratime lazytime nolazytime comment helper',
+  ].flatMap((line) => line.split(' ')),
+);
 /** As in mount(8): these imply noexec, unless exec comes later. */
 const IMPLY_NOEXEC = new Set(['user', 'users']);
 

@@ -22,8 +22,8 @@ import type { EndpointEntry, ExportEntry, NodeEntry, ServerEntry, ServerEntryInp
 import { diagnoseAccess, REFILL, TableError, tableErrorFrom } from './table-error.ts';
 import type { TableErrorCode } from './table-error.ts';
 
-/** Where the table of a node is unless something else is said. */
-export const DEFAULT_COLOCATION_FILE = '/var/lib/nearmount/colocation.db';
+/** Where the table of a node is unless something else is said: apart from state and keys, because guests are given the directory. */
+export const DEFAULT_COLOCATION_FILE = '/var/lib/nearmount-colocation/table.db';
 
 export interface OpenTableOptions {
   /** Only read: works where the directory is mounted read-only. Default false. */

@@ -10,7 +10,7 @@ const WHOLE = `
 name: storage-1
 state: state            # relative to this file
 socket: /run/nearmount/s.sock
-colocation: /var/lib/nearmount/colocation.db
+colocation: /var/lib/nearmount-colocation/table.db
 listen: [0.0.0.0:2049, "[::]:2049"]
 backplane:
   - 10.1.0.1:2049
@@ -43,7 +43,7 @@ t.test('everything a command line can say', async (t) => {
     name: 'storage-1',
     state: join(directory, 'state'),
     socket: '/run/nearmount/s.sock',
-    colocation: '/var/lib/nearmount/colocation.db',
+    colocation: '/var/lib/nearmount-colocation/table.db',
     listen: [
       { kind: 'tcp', host: '0.0.0.0', port: 2049 },
       { kind: 'tcp', host: '::', port: 2049 },
@@ -163,7 +163,7 @@ t.test('the command line counts first', async (t) => {
   );
   const environment = { NEARMOUNT_COLOCATION: '/environment' };
   t.equal(serveSettings({ export: ['a=/a'], socket: '/s' }, {}, environment).colocation, '/environment');
-  t.match(serveSettings({}, config, environment), { colocation: '/var/lib/nearmount/colocation.db' });
+  t.match(serveSettings({}, config, environment), { colocation: '/var/lib/nearmount-colocation/table.db' });
   t.equal(serveSettings({ rpcbind: '/r' }, config).rpcbind, '/r');
   t.equal(serveSettings({ export: ['a=/a'], socket: '/s' }, {}).rpcbind, undefined);
   const other = { ...settings, name: 'other', exports: [], socket: undefined };
