@@ -1,14 +1,10 @@
 /** The file of `nearmount serve --config`: YAML with the settings of the command line. */
-import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
 import { exportOptions, ExportOptionError, type ExportOptions } from '../store/export-options.ts';
 import { AddressError, parseTcpAddress, type TcpEndpoint } from '../transport/endpoint.ts';
 import { CliError } from './errors.ts';
-
-/** Longest configuration file, in bytes. */
-const CONFIG_BYTES_MAX = 1024 * 1024;
+import { readYamlFile, YamlFileError } from './yaml-file.ts';
 
 /** What a configuration file says; what it leaves out is for the command line or the defaults. */
 export interface ServeConfig {
@@ -98,74 +94,16 @@ function configSchema(directoryOfFile: string) {
 }
 
 /**
- * Reads and checks a configuration file.
+ * Reads and checks a configuration file; an empty one says nothing.
  *
  * @throws CliError: `FILE:LINE:COLUMN: where: what is wrong, what is allowed`, for the first thing that is wrong
  */
 export function readServeConfig(file: string): ServeConfig {
-  const lines = new LineCounter();
-  const document = parseDocument(readText(file), { lineCounter: lines, prettyErrors: false });
-  const fail = (offset: number, message: string): never => {
-    const { line, col } = lines.linePos(offset);
-    throw new CliError(`${file}:${line || 1}:${col || 1}: ${message.replaceAll('\n', ' ')}`, 2);
-  };
-  const [broken] = document.errors;
-  if (broken !== undefined) fail(broken.pos[0], broken.message);
-  let content: unknown;
   try {
-    content = document.toJS() ?? {};
+    return readYamlFile(file, configSchema(dirname(resolve(file)))).value;
   } catch (error) {
-    // An alias without its anchor, or aliases of aliases without end.
-    fail(0, error instanceof Error ? error.message : String(error));
+    if (!(error instanceof YamlFileError)) throw error;
+    const [first = error.message, ...more] = error.lines;
+    throw new CliError(more.length === 0 ? first : `${first} (and ${more.length} more)`, 2, error);
   }
-  const schema = configSchema(dirname(resolve(file)));
-  const parsed = schema.safeParse(content);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  if (issue === undefined) throw parsed.error;
-  const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
-  if (unknown !== undefined) {
-    const allowed = Object.keys(schema.shape).join(', ');
-    return fail(
-      offsetOf(document, [...issue.path, unknown], true),
-      `'${unknown}' is unknown: ${allowed} are allowed`,
-    );
-  }
-  const where = issue.path.length === 0 ? '' : `${issue.path.map(String).join('.')}: `;
-  return fail(offsetOf(document, issue.path), `${where}${issue.message}`);
-}
-
-function readText(file: string): string {
-  let bytes: Buffer;
-  try {
-    const { size } = statSync(file);
-    if (size > CONFIG_BYTES_MAX) {
-      throw new CliError(`${file} has ${size} bytes: at most ${CONFIG_BYTES_MAX} are allowed`, 2);
-    }
-    bytes = readFileSync(file);
-  } catch (error) {
-    if (error instanceof CliError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    throw new CliError(`the configuration ${file} cannot be read (${code}): check --config`, 2, error);
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw new CliError(`the configuration ${file} is not UTF-8 text`, 2, error);
-  }
-}
-
-/** Where in the text a value lies, or its key; for what is missing, where it is missed. */
-function offsetOf(document: Document, path: readonly PropertyKey[], key = false): number {
-  for (let length = path.length; length > 0; length -= 1) {
-    const name = path[length - 1];
-    const parent = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
-    const pair = isMap(parent)
-      ? parent.items.find((item) => isScalar(item.key) && String(item.key.value) === name)
-      : undefined;
-    const node = key && pair !== undefined ? pair.key : document.getIn(path.slice(0, length), true);
-    if (isNode(node) && node.range) return node.range[0];
-    if (isNode(pair?.key) && pair.key.range) return pair.key.range[0];
-  }
-  return isNode(document.contents) ? (document.contents.range?.[0] ?? 0) : 0;
 }

@@ -1,7 +1,7 @@
 /** YAML files for people: every problem with its file, line and column. */
 import { readFileSync, statSync } from 'node:fs';
 import { isMap, isNode, isScalar, LineCounter, parseDocument, visit, type Document } from 'yaml';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { CliError } from './errors.ts';
 
 /** Largest file read, in bytes. */
@@ -46,32 +46,55 @@ export function readYamlFile<T>(
   const document = parseDocument(readText(file), { lineCounter: lines, prettyErrors: false });
   const place = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
-    return `${file}:${line}:${col}`;
+    // An empty document has no lines.
+    return `${file}:${line || 1}:${col || 1}`;
   };
   const wrong = (problems: readonly Problem[]): YamlFileError =>
     new YamlFileError(
       problems.map(({ path, message }) => `${place(offsetOf(document, path))}: ${describe(path, message)}`),
     );
   if (document.errors.length > 0) {
-    throw new YamlFileError(document.errors.map(({ pos, message }) => `${place(pos[0])}: ${message}`));
+    throw new YamlFileError(
+      document.errors.map(({ pos, message }) => `${place(pos[0])}: ${message.replaceAll('\n', ' ')}`),
+    );
   }
   const unknown = expandVariables(document, environment).map(
     ({ offset, name }) => `${place(offset)}: the environment has no variable ${name}`,
   );
   if (unknown.length > 0) throw new YamlFileError(unknown);
-  const parsed = schema.safeParse(document.toJS());
-  if (!parsed.success) throw wrong(parsed.error.issues.flatMap(problemsOf));
+  const parsed = schema.safeParse(contentOf(document, place));
+  if (!parsed.success) throw wrong(parsed.error.issues.flatMap((issue) => problemsOf(issue, schema)));
   return { value: parsed.data, wrong };
 }
 
+/** The values of a document; an empty one is an empty map. */
+function contentOf(document: Document, place: (offset: number) => string): unknown {
+  try {
+    return document.toJS() ?? {};
+  } catch (error) {
+    // An alias without its anchor, or aliases of aliases without end.
+    throw new YamlFileError([`${place(0)}: ${error instanceof Error ? error.message : String(error)}`]);
+  }
+}
+
 function readText(file: string): string {
+  let bytes: Buffer;
   try {
     if (statSync(file).size > YAML_BYTES_MAX)
       throw new CliError(`${file} cannot be used: it is larger than ${YAML_BYTES_MAX} bytes`);
-    return readFileSync(file, 'utf8');
+    bytes = readFileSync(file);
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code})`, 1, error);
+    throw new CliError(
+      `${file} cannot be read (${(error as NodeJS.ErrnoException).code}): check its name and permissions`,
+      1,
+      error,
+    );
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new CliError(`${file} cannot be used: it is not UTF-8 text`, 1, error);
   }
 }
 
@@ -96,10 +119,14 @@ function expandVariables(
 }
 
 /** One problem for each unknown key, at the key. */
-function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {
+function problemsOf(issue: z.core.$ZodIssue, schema: z.ZodType): readonly Problem[] {
   const path = issue.path.map((step) => (typeof step === 'number' ? step : String(step)));
   if (issue.code !== 'unrecognized_keys') return [{ path, message: issue.message }];
-  return issue.keys.map((key) => ({ path: [...path, key], message: 'no such key is known' }));
+  const atTop = path.length === 0 && schema instanceof z.ZodObject;
+  const message = atTop
+    ? `no such key is known: ${Object.keys(schema.shape).join(', ')} are allowed`
+    : 'no such key is known';
+  return issue.keys.map((key) => ({ path: [...path, key], message }));
 }
 
 /** Where the deepest node on the way begins; for a key of a map, the key. */
