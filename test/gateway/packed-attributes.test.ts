@@ -14,7 +14,9 @@ t.test('what is packed comes back, all 32 and 64 bits of it', async (t) => {
           ino: u64,
           size: u64,
           used: u64,
-          mode: u32,
+          // Type and permissions; what lies above is lacksAcl's.
+          mode: fc.nat({ max: 0xffff }),
+          lacksAcl: fc.boolean(),
           nlink: u32,
           uid: u32,
           gid: u32,
