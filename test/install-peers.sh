@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs the programs the interoperability tests talk to, and what mounts of users (fuse3) and driver=fuse-native
-# (libfuse2) need, where that is possible: as root, on a system with apt-get. Never fails: a test whose peer is missing skips and says so. NEARMOUNT_NO_INSTALL=1 turns it off.
+# (libfuse2) need, where that is possible: as root, on a system with apt-get. Never fails: a test whose peer is missing
+# skips and says so. NEARMOUNT_NO_INSTALL=1 turns it off.
 set -u
 
-peers=(libnfs-utils nfs-ganesha nfs-ganesha-vfs rpcbind tshark iproute2 attr acl rsync fuse3 libfuse2)
+peers=(libnfs-utils nfs-ganesha nfs-ganesha-vfs rpcbind tshark iproute2 attr acl rsync fuse3 libfuse2 xfsprogs btrfs-progs)
 # A kernel as a guest: 41 MB to download, 105 MB on disk.
 peers+=(user-mode-linux kmod ethtool)
 
