@@ -5,7 +5,7 @@
 import { Buffer } from 'node:buffer';
 import process from 'node:process';
 import { setInterval } from 'node:timers';
-import { openSession } from '../../dist/client/session.js';
+import { openSession } from '../../dist/client/open-session.js';
 import { authSysCredential } from '../../dist/client/credential.js';
 import { NFS_PROGRAM } from '../../dist/nfs3/nfs.js';
 
