@@ -1,6 +1,6 @@
 /**
- * docs/errors.md says what the code does: its tables are total, and the messages it explains are the code's. So are those
- * of docs/troubleshooting.md.
+ * docs/errors.md says what the code does: its tables are total, the messages it explains are the code's, and every
+ * message of the commands and their logs is explained. Those of docs/troubleshooting.md are the code's, too.
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -100,29 +100,69 @@ t.test('every kind of table failure', (t) => {
   t.end();
 });
 
-/** The texts in the sources: strings, templates with NUL for what is filled in, and sums of both. */
-function textsOf(file: string): string[] {
-  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.ESNext, true);
-  const texts: string[] = [];
-  const read = (node: ts.Node): string | undefined => {
-    if (ts.isStringLiteralLike(node)) return node.text;
-    if (ts.isTemplateExpression(node)) {
-      return node.head.text + node.templateSpans.map((span) => `\0${span.literal.text}`).join('');
-    }
-    if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken) {
-      const [left, right] = [read(node.left), read(node.right)];
-      return left === undefined && right === undefined ? undefined : `${left ?? '\0'}${right ?? '\0'}`;
-    }
-    return undefined;
-  };
-  const visit = (node: ts.Node): void => {
-    const text = read(node);
-    if (text !== undefined) texts.push(text);
-    ts.forEachChild(node, visit);
-  };
-  visit(source);
-  return texts;
+/** The text of a string, a template with NUL for what is filled in, or a sum of both. */
+function textOf(node: ts.Node): string | undefined {
+  if (ts.isStringLiteralLike(node)) return node.text;
+  if (ts.isTemplateExpression(node)) {
+    return node.head.text + node.templateSpans.map((span) => `\0${span.literal.text}`).join('');
+  }
+  if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken) {
+    const [left, right] = [textOf(node.left), textOf(node.right)];
+    return left === undefined && right === undefined ? undefined : `${left ?? '\0'}${right ?? '\0'}`;
+  }
+  return undefined;
 }
+
+/** Errors whose message a person gets to see as it is. */
+const SHOWN_ERRORS: ReadonlySet<string> = new Set(['CliError', 'RouteError', 'NativeDriverError']);
+
+/** The texts that `node` says to a person: of such an error, a remark, a warning or an error in the log. */
+function saidBy(node: ts.Node): string[] {
+  const isError = ts.isNewExpression(node) && SHOWN_ERRORS.has(node.expression.getText());
+  const isSaid =
+    ts.isCallExpression(node) && /(\blog\.(warn|error)|^printRemark)$/i.test(node.expression.getText());
+  if (!isError && !isSaid) return [];
+  const texts = (node.arguments ?? []).flatMap((argument) =>
+    (ts.isConditionalExpression(argument) ? [argument.whenTrue, argument.whenFalse] : [argument]).map(textOf),
+  );
+  return texts.filter((text) => text !== undefined);
+}
+
+interface SourceTexts {
+  /** All there are. */
+  readonly all: readonly string[];
+  /** Those for people, with the files they are in. */
+  readonly said: readonly { readonly text: string; readonly file: string }[];
+}
+
+function readSources(): SourceTexts {
+  const all: string[] = [];
+  const said: { text: string; file: string }[] = [];
+  for (const file of readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.ts')) continue;
+    const text = readFileSync(join(SOURCES, file), 'utf8');
+    const visit = (node: ts.Node): void => {
+      const own = textOf(node);
+      if (own !== undefined) all.push(own);
+      said.push(...saidBy(node).map((each) => ({ text: each, file })));
+      ts.forEachChild(node, visit);
+    };
+    visit(ts.createSourceFile(file, text, ts.ScriptTarget.ESNext, true));
+  }
+  return { all, said };
+}
+
+const TEXTS = readSources();
+
+/** What the cells of a column quote, without single words: those are commands or fields. */
+function quoted(cells: readonly string[]): string[] {
+  return cells
+    .flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)])
+    .map(([, message = '']) => message)
+    .filter((message) => message.includes(' ') && !message.startsWith('nearmount'));
+}
+
+const firstCells = (heading: string): string[] => rows(heading).map(([cell = '']) => cell);
 
 /** What stands for something else in a documented message. */
 const PLACEHOLDER = /\b[A-Z][A-Z_]+\b|\(\.\.\.\)|; \.\.\./;
@@ -139,19 +179,13 @@ function says(text: string, message: string): boolean {
 }
 
 t.test('every message exists', (t) => {
-  const texts = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .flatMap((name) => textsOf(join(SOURCES, name)));
-  const messages = [
-    ...[...rows('message'), ...rows('reason')],
-    ...rows('kind').map(([, why = '']) => [why]),
-    ...rows('without', TROUBLES).map(([, , shown = '']) => [shown]),
-  ]
-    .flatMap(([cell = '']) => [...cell.matchAll(/`([^`]+)`/g)])
-    .map(([, message = '']) => message)
-    // One word is a command or a field.
-    .filter((message) => message.includes(' ') && !message.startsWith('nearmount'));
-  t.ok(messages.length > 100, `${messages.length} messages`);
+  const messages = quoted([
+    ...firstCells('message'),
+    ...firstCells('reason'),
+    ...rows('kind').map(([, why = '']) => why),
+    ...rows('without', TROUBLES).map(([, , shown = '']) => shown),
+  ]);
+  t.ok(messages.length > 150, `${messages.length} messages`);
   for (const message of messages) {
     const letters = message
       .split(PLACEHOLDER)
@@ -159,13 +193,38 @@ t.test('every message exists', (t) => {
       .replaceAll(/[^a-z]/g, '');
     t.ok(letters.length >= 6, `enough is said: ${message}`);
     t.ok(
-      texts.some((text) => says(text, message)),
+      TEXTS.all.some((text) => says(text, message)),
       message,
     );
   }
   t.notOk(
-    texts.some((text) => says(text, 'mount point DIR is on fire')),
+    TEXTS.all.some((text) => says(text, 'mount point DIR is on fire')),
     'others do not',
   );
+  t.end();
+});
+
+/** What is said and not in a table, with the reason. */
+const NOT_EXPLAINED: readonly (readonly [text: string, reason: string])[] = [
+  [
+    '\0 (and \0 more)',
+    'the first of the problems of a file, which a row explains, with the count of the others',
+  ],
+];
+
+t.test('every message is explained', (t) => {
+  const explained = quoted([...firstCells('message'), ...firstCells('reason')]);
+  const left = new Set(NOT_EXPLAINED.map(([text]) => text));
+  t.ok(TEXTS.said.length > 100, `${TEXTS.said.length} messages`);
+  for (const { text, file } of TEXTS.said) {
+    // What is made of others' words alone is theirs to explain.
+    if (text.replaceAll(/[^a-z]/gi, '').length < 6) continue;
+    if (left.delete(text)) continue;
+    t.ok(
+      explained.some((message) => says(text, message)),
+      `${file}: ${text.replaceAll('\0', '...')}`,
+    );
+  }
+  t.same([...left], [], 'no exception without its message');
   t.end();
 });

@@ -11,12 +11,12 @@ import { readExamples, startShell, type Actor, type Example, type DataPath, type
 const DOCUMENT = new URL('../../docs/semantics.md', import.meta.url);
 /** As the document says of `user$`. */
 const USER = 1000;
-const PROGRAMS = ['bash', 'python3', 'setpriv', 'flock', 'timeout'];
+const PROGRAMS = ['bash', 'python3', 'setpriv', 'flock', 'timeout', 'setfacl'];
 
 const missing = PROGRAMS.filter((name) => spawnSync('sh', ['-c', `command -v ${name}`]).status !== 0);
 const skip =
   missing.length > 0
-    ? `needs ${missing.join(', ')}: apt-get install bash python3-minimal util-linux coreutils`
+    ? `needs ${missing.join(', ')}: apt-get install bash python3-minimal util-linux coreutils acl`
     : cannotMountHere || skipWithoutBuild();
 if (skip !== false) console.error(`semantics: skipped: ${skip}`);
 
