@@ -159,7 +159,14 @@ export class ServerChannel {
 
   /** Sends the token back with a descriptor that holds it; false when the guest cannot take it. */
   prove(token: Uint8Array): boolean {
-    const sealed = createSealedMemory('nearmount-proof', token);
+    let sealed: number;
+    try {
+      sealed = createSealedMemory('nearmount-proof', token);
+    } catch (error) {
+      // No descriptor or memory is left just now: then there is no channel.
+      if (error instanceof ErrnoError) return false;
+      throw error;
+    }
     try {
       return this.#send({ kind: CHANNEL_PACKET.PROOF, token }, sealed);
     } finally {
@@ -240,7 +247,7 @@ export class ChannelListener {
 
   #acceptWaiting(): void {
     const nowMs = performance.now();
-    for (let fd = acceptChannel(this.#fd); fd !== undefined; fd = acceptChannel(this.#fd)) {
+    for (let fd = this.#acceptOne(); fd !== undefined; fd = this.#acceptOne()) {
       this.#silent.push({ fd, sinceMs: nowMs });
     }
     const stillSilent: PendingChannel[] = [];
@@ -252,6 +259,17 @@ export class ChannelListener {
     }
     this.#silent = stillSilent;
     this.#expire(nowMs);
+  }
+
+  /** A waiting channel; none where no descriptor is left for it, and then its guest does without. */
+  #acceptOne(): number | undefined {
+    try {
+      return acceptChannel(this.#fd);
+    } catch (error) {
+      if (error instanceof ErrnoError && (error.code === 'EMFILE' || error.code === 'ENFILE'))
+        return undefined;
+      throw error;
+    }
   }
 
   #expire(nowMs: number): void {

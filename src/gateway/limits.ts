@@ -32,8 +32,8 @@ export const RSIZE_MAX_BYTES = 1024 * 1024;
 export const RSIZE_MIN_BYTES = 4096;
 /** Bytes of pages in shared memory the gateway holds on to; below the server's quota, so that nothing in use is recalled. */
 export const PAGES_HELD_BYTES_MAX = 112 * 1024 * 1024;
-/** Bytes mapped ahead of a sequential reader of shared pages, and of one MAP then. */
-export const MAP_AHEAD_BYTES = 8 * 1024 * 1024;
+/** Bytes mapped ahead of a sequential reader of shared pages, and of one MAP then: several are under way, or the reader waits. */
+export const MAP_AHEAD_BYTES = 16 * 1024 * 1024;
 export const MAP_WINDOW_BYTES = 4 * 1024 * 1024;
 /** What lies so far behind a sequential reader is not read again by requests that come out of order, in bytes. */
 export const MAP_BEHIND_BYTES = 4 * 1024 * 1024;

@@ -138,11 +138,11 @@ export class PageReader {
     this.#passed = isSequential ? Math.max(this.#passed, passed) : start;
     const size = this.#pages.size ?? end;
     if (!isSequential || end >= size) return;
-    const aheadBytes = 2 * this.#windowBytes;
+    const aheadBytes = (MAP_AHEAD_BYTES / MAP_WINDOW_BYTES) * this.#windowBytes;
     const missing = this.#pages.firstMissing(end, Math.min(end + aheadBytes, size));
     if (missing >= size || missing - end > aheadBytes - this.#windowBytes) return;
     const count = Math.min(this.#windowBytes, size - missing);
-    this.#windowBytes = Math.min(this.#windowBytes * 2, MAP_WINDOW_BYTES, MAP_AHEAD_BYTES / 2);
+    this.#windowBytes = Math.min(this.#windowBytes * 2, MAP_WINDOW_BYTES);
     // Whoever comes to read these bytes hears what became of it.
     this.#pages.ask(missing, count, this.#caller).catch(() => undefined);
   }

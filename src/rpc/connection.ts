@@ -66,7 +66,7 @@ export class RpcConnection<Context = undefined> {
     return this.#lastActivityMs;
   }
 
-  /** Calls received and not yet answered. */
+  /** Calls received whose reply has not left yet. */
   get serviced(): number {
     return this.#serviced;
   }
@@ -146,6 +146,7 @@ export class RpcConnection<Context = undefined> {
     const limit = serving.callsInFlightMax ?? CALLS_IN_FLIGHT_MAX;
     this.#serviced += 1;
     if (this.#serviced >= limit) this.transport.pause();
+    let isQueued = false;
     try {
       const reply = await serving.dispatcher.dispatch(record, serving.makeContext, serving.findShorthand);
       if (reply === undefined) {
@@ -154,13 +155,22 @@ export class RpcConnection<Context = undefined> {
         reply.release();
       } else {
         this.#lastActivityMs = performance.now();
-        this.transport.send(reply.chunks, reply.release);
+        isQueued = true;
+        // It counts until it has left: a peer that takes no replies is not to have more and more of them made.
+        this.transport.send(reply.chunks, () => {
+          reply.release();
+          this.#answered(limit);
+        });
       }
     } finally {
-      this.#serviced -= 1;
-      if (this.#serviced < limit && !this.#paused) this.transport.resume();
-      if (this.#serviced === 0) this.#onIdle?.();
+      if (!isQueued) this.#answered(limit);
     }
+  }
+
+  #answered(limit: number): void {
+    this.#serviced -= 1;
+    if (this.#serviced < limit && !this.#paused) this.transport.resume();
+    if (this.#serviced === 0) this.#onIdle?.();
   }
 
   #end(error: RpcError): void {

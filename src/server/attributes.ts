@@ -26,7 +26,7 @@ function time(ns: bigint): nfstime3 {
   return { seconds: Number(BigInt.asUintN(32, (ns - nseconds) / NANOSECONDS)), nseconds: Number(nseconds) };
 }
 
-export function fattr3Of(tree: ExportTree, status: FileStatus): fattr3 {
+function fattr3Of(tree: ExportTree, status: FileStatus): fattr3 {
   const type = TYPES.get(status.mode & S_IFMT);
   if (type === undefined) throw new Error(`file of unknown type, mode ${status.mode.toString(8)}`);
   return {
@@ -47,11 +47,14 @@ export function fattr3Of(tree: ExportTree, status: FileStatus): fattr3 {
   };
 }
 
+/** For a guest. Before it learns of another version, the pages it holds of the old one are taken back. */
+export function fattr3ToSend({ store, export: tree }: StoreNode, handle: Buffer, status: FileStatus): fattr3 {
+  store.changes.saw(() => changeKey(handle), status);
+  return fattr3Of(tree, status);
+}
+
 export function attributesOf(node: StoreNode): fattr3 {
-  const status = attributes(node);
-  // Before the guest learns of another version, the pages it holds of the old one are taken back.
-  node.store.changes.saw(() => changeKey(node.handle), status);
-  return fattr3Of(node.export, status);
+  return fattr3ToSend(node, node.handle, attributes(node));
 }
 
 /** The attributes after an operation; null where the file is gone meanwhile. */

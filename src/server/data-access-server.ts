@@ -86,6 +86,7 @@ export class DataAccessServer {
   #check: NodeJS.Timeout | undefined;
   #calls = 0n;
   #refused = 0;
+  #saidUntrusted = false;
   #refusedLoggedMs = -Infinity;
 
   private constructor(options: DataAccessServerOptions, key: ServerKey, store: Store) {
@@ -221,6 +222,7 @@ export class DataAccessServer {
       transport.socket.destroy();
       return;
     }
+    this.#warnOfRoot(peer);
     const session = new ClientSession(peer, transport.peerName, new ReplyAccount(this.#replies));
     const connection = new RpcConnection<ServerContext>(transport, {
       dispatcher: this.#dispatcher,
@@ -271,6 +273,17 @@ export class DataAccessServer {
 
   #poolUse(): { readonly poolUsedBytes?: number } {
     return this.pageCounters.isUsed ? { poolUsedBytes: this.pool.usedBytes } : {};
+  }
+
+  /** Once: a gateway that is not believed serves its users as nobody, and that has a remedy. */
+  #warnOfRoot(peer: Peer): void {
+    if (this.#saidUntrusted || peer.kind !== 'unix' || peer.identity.uid !== 0 || peer.claims !== 'itself')
+      return;
+    this.#saidUntrusted = true;
+    this.#options.log.warn(
+      'a local root speaks for itself only: it lacks CAP_SETUID or CAP_SETGID, or lives in a pid namespace that this ' +
+        "server does not see (run the server in the host's)",
+    );
   }
 
   /** Not once for each: an attack would fill the log. */

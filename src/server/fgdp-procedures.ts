@@ -32,7 +32,7 @@ import type { PageSource } from '../store/open-file.ts';
 import { openGrant, type FileStatus } from '../store/operations.ts';
 import { pageFileOf, type PageFile } from '../store/page-file.ts';
 import type { Store, StoreNode } from '../store/store.ts';
-import { attributesOf, fattr3Of, postOpAttributes } from './attributes.ts';
+import { attributesOf, fattr3ToSend, postOpAttributes } from './attributes.ts';
 import type { ClientSession, ServerContext } from './client-session.ts';
 import { onFile, pageSource, type Target } from './nfs-procedures.ts';
 import { statusOfError } from './outcome.ts';
@@ -148,7 +148,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
       session.grants.add(grantId);
       return {
         status: NFS3_OK,
-        file_attributes: fattr3Of(node.export, status),
+        file_attributes: fattr3ToSend(node, node.handle, status),
         body: {
           grant: GRANT_STAT.GRANTED,
           grant_id: grantId,
@@ -184,7 +184,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     );
     if (!('source' in opened)) return opened;
     const { found, source, file, pages } = opened;
-    const attributes = (status: FileStatus): fattr3 => fattr3Of(found.node.export, status);
+    const attributes = (status: FileStatus): fattr3 => fattr3ToSend(found.node, found.node.handle, status);
     try {
       const outcome = await pages.map(file, args.offset, args.count);
       if (outcome.kind === 'bytes') {

@@ -44,10 +44,9 @@ import {
 } from '../store/operations.ts';
 import { readDirectory, type DirectoryPosition } from '../store/read-directory.ts';
 import { readSource, type PageSource } from '../store/open-file.ts';
-import type { ExportTree } from '../store/export-tree.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import type { Identity } from '../store/identity.ts';
-import { attributesOf, fattr3Of, postOpAttributes } from './attributes.ts';
+import { attributesOf, fattr3ToSend, postOpAttributes } from './attributes.ts';
 import { callerIdentity, mayUseExport, type ServerContext } from './client-session.ts';
 import { DirectoryReplyBudget } from './directory-reply.ts';
 import { DIRECTORY_REPLY_BYTES_MAX } from './limits.ts';
@@ -182,7 +181,7 @@ function readdirplus(
       fileid,
       name,
       cookie,
-      name_attributes: details === undefined ? null : entryAttributes(node.export, details),
+      name_attributes: details === undefined ? null : entryAttributes(node, details),
       name_handle: details === undefined ? null : { data: details.handle },
     });
     return true;
@@ -195,8 +194,8 @@ function toCount(value: bigint): bigint {
   return value < 0n ? 0n : value;
 }
 
-function entryAttributes(tree: ExportTree, { attributes, lacksAcl }: EntryDetails): fattr3 {
-  const known = fattr3Of(tree, attributes);
+function entryAttributes(directory: StoreNode, { handle, attributes, lacksAcl }: EntryDetails): fattr3 {
+  const known = fattr3ToSend(directory, handle, attributes);
   return lacksAcl ? { ...known, mode: known.mode | MODE_WITHOUT_ACL } : known;
 }
 

@@ -1,6 +1,6 @@
 /** Tells when files change that somebody keeps copies of: by inotify(7), and by their attributes whenever these are looked at. */
 import fs from 'node:fs';
-import type { FileStatus } from '../system/files.ts';
+import { statFd, type FileStatus } from '../system/files.ts';
 import { becomeServer } from '../system/identity.ts';
 import { WATCHED_FILES_MAX } from './limits.ts';
 
@@ -15,7 +15,7 @@ interface WatchedFile {
   readonly watcher: fs.FSWatcher;
   readonly listeners: Set<() => void>;
   /** As it was seen last. */
-  version: FileVersion | undefined;
+  version: FileVersion;
 }
 
 export interface ChangeWatch {
@@ -60,7 +60,7 @@ export class FileChanges {
     if (file === undefined) return;
     const before = file.version;
     file.version = { ctimeNs: status.ctimeNs, size: status.size };
-    if (before !== undefined && !isSameVersion(before, status)) tell(file);
+    if (!isSameVersion(before, status)) tell(file);
   }
 
   close(): void {
@@ -77,7 +77,9 @@ export class FileChanges {
     } catch {
       return undefined;
     }
-    const file: WatchedFile = { watcher, listeners: new Set(), version: undefined };
+    // As it is once it is watched: what changed before is for whoever watches to see, what changes later is told.
+    const { ctimeNs, size } = statFd(fd);
+    const file: WatchedFile = { watcher, listeners: new Set(), version: { ctimeNs, size } };
     watcher.on('change', () => {
       tell(file);
     });

@@ -28,16 +28,16 @@ export interface PeerProcess {
 const SWITCHES = capabilityBit('CAP_SETUID') | capabilityBit('CAP_SETGID');
 
 /**
- * The process that connected, as it is now. `unknown` where the kernel cannot say (before 6.5) or the process lives in
- * a pid namespace that is not seen from here; `gone` when it has ended. Its pid is held by a pidfd meanwhile, so that
+ * The process that connected, as it is now. `unknown` where the kernel cannot say (before 6.5), `unseen` when it lives in
+ * a pid namespace that is not seen from here, `gone` when it has ended. Its pid is held by a pidfd meanwhile, so that
  * no other process is taken for it.
  */
-export function peerProcess(socketFd: number): PeerProcess | 'unknown' | 'gone' {
+export function peerProcess(socketFd: number): PeerProcess | 'unknown' | 'unseen' | 'gone' {
   const pidfd = peerPidfd(socketFd);
   if (typeof pidfd === 'string') return pidfd;
   try {
     const pid = pidOf(pidfd);
-    if (pid === 0) return 'unknown';
+    if (pid === 0) return 'unseen';
     const found = pid < 0 ? undefined : look(pid);
     // As long as the pidfd still names it, its number was given to nobody else.
     return found === undefined || pidOf(pidfd) !== pid ? 'gone' : found;

@@ -37,7 +37,8 @@ export function unixPeer(transport: StreamTransport): UnixPeer {
 /** A peer never gets more than the process could take for itself by setuid(2) and setgroups(2). */
 export function claimsOf(uid: number, process: ReturnType<typeof peerProcess>): PeerClaims {
   if (process === 'unknown') return uid === ROOT ? 'any' : 'itself';
-  if (process === 'gone' || !process.maySwitch) return 'itself';
+  // What may hide its capabilities from us gets nothing by them.
+  if (process === 'gone' || process === 'unseen' || !process.maySwitch) return 'itself';
   if (process.sharesUserNamespace) return uid === ROOT ? 'any' : 'itself';
   const { uidMap, gidMap } = process;
   return outsideId(uidMap, ROOT) === uid ? { uidMap, gidMap } : 'itself';

@@ -22,6 +22,7 @@ export class StreamTransport implements RecordTransport {
   #held: Uint8Array[][] = [];
   readonly #decoder: RecordDecoder;
   #recordBeganMs: number | undefined;
+  #sentBytes = 0;
   #lastSentMs = 0;
 
   /**
@@ -64,9 +65,19 @@ export class StreamTransport implements RecordTransport {
     return this.#decoder.keptBytes;
   }
 
-  /** How long the peer has not taken the reply that is due, in milliseconds; 0 while nothing waits to be sent. */
+  /**
+   * How long the peer has taken no byte of what is due, in milliseconds, as far as this was asked before; 0 while nothing
+   * waits to be sent.
+   */
   get sendStalledMs(): number {
-    return this.socket.writableLength === 0 ? 0 : performance.now() - this.#lastSentMs;
+    if (this.socket.writableLength === 0) return 0;
+    // Writes that wait together end together, so their ends say nothing of a peer that is slow: what the kernel took does.
+    const sentBytes = bytesTaken(this.socket);
+    if (sentBytes !== this.#sentBytes) {
+      this.#sentBytes = sentBytes;
+      this.#lastSentMs = performance.now();
+    }
+    return performance.now() - this.#lastSentMs;
   }
 
   start(onRecord: (record: Uint8Array[]) => void, onClose: (error: RpcError) => void): void {
@@ -110,10 +121,7 @@ export class StreamTransport implements RecordTransport {
     socket.cork();
     chunks.forEach((chunk, index) => {
       if (index === last) {
-        socket.write(chunk, () => {
-          this.#lastSentMs = performance.now();
-          onSent?.();
-        });
+        socket.write(chunk, () => onSent?.());
       } else {
         socket.write(chunk);
       }
@@ -200,4 +208,12 @@ export class StreamTransport implements RecordTransport {
     if (this.#recordBeganMs !== undefined && this.socket.isPaused()) this.#recordBeganMs = performance.now();
     this.socket.resume();
   }
+}
+
+/** Bytes the kernel has taken of what was sent. Node has no public way to it. */
+function bytesTaken(socket: Socket): number {
+  const { _handle: handle } = socket as unknown as {
+    _handle?: { bytesWritten?: number; writeQueueSize?: number } | null;
+  };
+  return (handle?.bytesWritten ?? 0) - (handle?.writeQueueSize ?? 0);
 }

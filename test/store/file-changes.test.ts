@@ -1,4 +1,4 @@
-import { appendFileSync, closeSync, openSync, writeFileSync } from 'node:fs';
+import { appendFileSync, closeSync, openSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
@@ -25,11 +25,13 @@ t.test('changes are told to everybody who watches, until they stop', async (t) =
   a?.stop();
   a?.stop();
   const before = { ...told };
-  changes.saw(() => 'key', { ctimeNs: 1n, size: 1n });
-  changes.saw(() => 'key', { ctimeNs: 1n, size: 1n });
-  t.same(told, before, 'the same version again is no change');
-  changes.saw(() => 'key', { ctimeNs: 2n, size: 1n });
-  t.same(told, { a: before.a, b: before.b + 1 }, 'another one is');
+  const { ctimeNs, size } = statSync(path, { bigint: true });
+  changes.saw(() => 'key', { ctimeNs, size });
+  t.same(told, { a: before.a, b: before.b + 1 }, 'another version than when the watch began');
+  changes.saw(() => 'key', { ctimeNs, size });
+  t.same(told, { a: before.a, b: before.b + 1 }, 'the same version again is no change');
+  changes.saw(() => 'key', { ctimeNs: ctimeNs + 1n, size });
+  t.same(told, { a: before.a, b: before.b + 2 }, 'another one is');
   b?.stop();
   t.equal(changes.size, 0);
   changes.saw(() => 'key', { ctimeNs: 3n, size: 1n });

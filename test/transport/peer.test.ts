@@ -17,6 +17,7 @@ t.test('a peer speaks for those it could become', async (t) => {
   t.equal(claimsOf(0, process), 'itself', 'one that is root here, not there');
   t.equal(claimsOf(100_000, { ...process, maySwitch: false }), 'itself', 'setgroups denied');
   t.equal(claimsOf(0, 'gone'), 'itself');
+  t.equal(claimsOf(0, 'unseen'), 'itself', 'one whose capabilities cannot be seen');
   t.equal(claimsOf(0, 'unknown'), 'any', 'an older kernel knows uid 0 only');
   t.equal(claimsOf(100_000, 'unknown'), 'itself');
 });
