@@ -135,10 +135,10 @@ export class ServerLink {
   ): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> {
     this.#count(name);
     for (;;) {
-      const options = { xid: freshXid(), timeoutMs: this.#options.timeoutMs };
-      const result = await this.#persist(waiter, (session) =>
-        this.#as(session, waiter, (credential) =>
-          session.call(NFS_PROGRAM, name, args, { ...options, credential }),
+      const xid = freshXid();
+      const result = await this.#persist(waiter, (session, timeoutMs) =>
+        this.#as(session, waiter, timeoutMs, (credential) =>
+          session.call(NFS_PROGRAM, name, args, { xid, timeoutMs, credential }),
         ),
       );
       const status = (result as { status?: number } | undefined)?.status;
@@ -153,10 +153,11 @@ export class ServerLink {
   async grant(handle: Uint8Array, waiter: Waiter): Promise<GrantOutcome | undefined> {
     if (this.isConnected && !this.#session.canGrant) return undefined;
     this.#count('GRANT');
-    return this.#persist(waiter, async (session) => {
+    return this.#persist(waiter, async (session, timeoutMs) => {
       if (!session.canGrant) return undefined;
-      const { timeoutMs } = this.#options;
-      return this.#as(session, waiter, (credential) => session.grant(handle, { credential, timeoutMs }));
+      return this.#as(session, waiter, timeoutMs, (credential) =>
+        session.grant(handle, { credential, timeoutMs }),
+      );
     });
   }
 
@@ -168,22 +169,24 @@ export class ServerLink {
   async getAcl(handle: Uint8Array, mask: number, waiter: Waiter): Promise<GETACL3res | undefined> {
     if (this.isConnected && !this.#session.knowsAcls) return undefined;
     this.#count('GETACL');
-    return this.#persist(waiter, (session) =>
-      session.getAcl(handle, mask, {
-        credential: waiter.credential,
-        timeoutMs: this.#options.timeoutMs,
-      }),
+    return this.#persist(waiter, (session, timeoutMs) =>
+      session.getAcl(handle, mask, { credential: waiter.credential, timeoutMs }),
     );
   }
 
   /** Makes a call in the waiter's name, with all its groups where the server takes them. */
-  #as<T>(session: Session, waiter: Waiter, call: (credential: opaque_auth) => Promise<T>): Promise<T> {
+  #as<T>(
+    session: Session,
+    waiter: Waiter,
+    timeoutMs: number,
+    call: (credential: opaque_auth) => Promise<T>,
+  ): Promise<T> {
     const { wide } = waiter;
     if (wide !== undefined && !session.carriesAllGroups) {
       this.#groupsCut += 1;
       if (this.#groupsCut === 1) this.#events.onGroupsCut?.(wide);
     }
-    return session.as(waiter, this.#options.timeoutMs, call);
+    return session.as(waiter, timeoutMs, call);
   }
 
   /** Asks the near session for pages of a file; undefined where the session in use has none to share. */
@@ -195,10 +198,9 @@ export class ServerLink {
   ): Promise<{ readonly session: Session; readonly outcome: MapOutcome } | undefined> {
     if (this.isConnected && !this.#session.canMap) return undefined;
     this.#count('MAP');
-    return this.#persist(waiter, async (session) => {
+    return this.#persist(waiter, async (session, timeoutMs) => {
       if (!session.canMap) return undefined;
-      const { timeoutMs } = this.#options;
-      const outcome = await this.#as(session, waiter, (credential) =>
+      const outcome = await this.#as(session, waiter, timeoutMs, (credential) =>
         session.map(handle, offset, countBytes, { credential, timeoutMs }),
       );
       return { session, outcome };
@@ -218,22 +220,23 @@ export class ServerLink {
     this.#callCounts.set(name, (this.#callCounts.get(name) ?? 0) + 1);
   }
 
-  async #persist<T>(waiter: Waiter, call: (session: Session) => Promise<T>): Promise<T> {
+  /** Makes a call until it is answered; a transmission waits for `timeoutMs`, the last of a soft mount's for what is left. */
+  async #persist<T>(waiter: Waiter, call: (session: Session, timeoutMs: number) => Promise<T>): Promise<T> {
     const { hard, timeoutMs, retransmissions } = this.#options;
     const allowedMs = hard ? Infinity : timeoutMs * (retransmissions + 1);
     const startedMs = performance.now();
     for (let transmissions = 1; ; transmissions += 1) {
-      const leftMs = allowedMs - (performance.now() - startedMs);
-      const session = this.isConnected ? this.#session : await this.#restored(waiter, leftMs);
+      const leftMs = (): number => allowedMs - (performance.now() - startedMs);
+      const session = this.isConnected ? this.#session : await this.#restored(waiter, leftMs());
       try {
-        return await call(session);
+        return await call(session, Math.max(1, Math.min(timeoutMs, leftMs())));
       } catch (error) {
         if (!(error instanceof RpcError)) throw error;
         if (error.code === 'TIMED_OUT') await endSession(session, error);
         else if (error.code !== 'CONNECTION_LOST' && error.code !== 'BAD_RECORD') throw error;
         if (this.#closed) throw error;
         // A lost connection takes no time: the server may be back at once. The last time-out ends it to the millisecond.
-        if (performance.now() - startedMs >= allowedMs - TIMER_SLACK_MS) {
+        if (leftMs() <= TIMER_SLACK_MS) {
           throw new RpcError('TIMED_OUT', `the server did not answer ${transmissions} transmissions`, {
             cause: error,
           });

@@ -91,6 +91,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
   #passthrough = false;
   #initialized = false;
   #stopping = false;
+  #closed = false;
   #watch: Watch | undefined;
   #onEnd: (() => void) | undefined;
   #onCrash: ((error: unknown) => void) | undefined;
@@ -125,6 +126,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
       this.#stopping = true;
       this.#watch?.stop();
       this.#operations.destroy();
+      this.#closed = true;
       closeFd(this.#fd);
     }
   }
@@ -137,7 +139,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
   }
 
   openBacking(descriptor: number): { readonly backingId: number } | number {
-    if (!this.#passthrough) return EOPNOTSUPP;
+    if (!this.#passthrough || this.#closed) return EOPNOTSUPP;
     try {
       return { backingId: openBacking(this.#fd, descriptor) };
     } catch (error) {
@@ -148,7 +150,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
   }
 
   closeBacking(backingId: number): void {
-    closeBacking(this.#fd, backingId);
+    if (!this.#closed) closeBacking(this.#fd, backingId);
   }
 
   invalidateAttributes(nodeId: bigint): void {
@@ -242,6 +244,8 @@ export class KernelDriver implements FuseDriver, KernelServices {
 
   /** One write(2) with header and body; false when the kernel no longer waits for it. */
   #write(unique: bigint, error: number, body: ReplyBody): boolean {
+    // By now the number may be another file's.
+    if (this.#closed) return false;
     let length = fuse_out_header.sizeBytes;
     for (const piece of body) length += piece.length;
     const header = fuse_out_header.encode({ len: length, error, unique });

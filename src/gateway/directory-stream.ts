@@ -76,6 +76,7 @@ export class DirectoryStream {
     for (let pages = 0; pages < LISTING_EMPTY_PAGES_MAX; pages += 1) {
       const page = await this.#fetch(position, caller);
       if (typeof page === 'number') return page;
+      checkCookies(page.entries);
       const end = page.entries.at(-1)?.cookie;
       if (end !== undefined && !page.eof) this.#noteEnd(position, end);
       const entries = page.entries.filter(({ name }) => isUsable(name));
@@ -131,6 +132,12 @@ export class DirectoryStream {
       directoryAttributes: reply.dir_attributes,
     };
   }
+}
+
+/** Each entry says where the listing goes on after it: a page that says so twice, or names the start, has no end. */
+function checkCookies(entries: DirectoryPage['entries']): void {
+  const cookies = new Set(entries.map(({ cookie }) => cookie));
+  if (cookies.size < entries.length || cookies.has(0n)) throw new StatusError(ELOOP);
 }
 
 /** Names that Linux knows: the kernel refuses a whole listing for one that is none. */

@@ -372,10 +372,13 @@ export class Gateway implements Operations {
       return true;
     }
     const inode = this.#inodes.intern(handle.data, known, fetchedMs);
+    const { toldVersion } = inode;
     if (sink.add(name, cookie, fileid, type, this.#entryWithoutReference(inode, open.inode))) {
       inode.lookups += 1n;
       return true;
     }
+    // The kernel was told nothing by an entry that had no room.
+    inode.toldVersion = toldVersion;
     this.#inodes.drop(inode);
     return false;
   }

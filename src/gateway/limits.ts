@@ -43,6 +43,8 @@ export const MAP_FIRST_BYTES = 1024 * 1024;
 export const MAP_RANDOM_BYTES = 64 * 1024;
 /** How often pages that are recalled under a read are asked for again before it takes bytes. */
 export const MAP_TRIES = 3;
+/** Questions, of its own or of others, that one such try waits for. */
+export const MAP_ROUNDS_MAX = 64;
 /** After a MAP was answered with bytes, the file is read by wire for so long, in milliseconds. */
 export const MAP_RETRY_MS = 1_000;
 /** Buffers of RSIZE_MAX_BYTES kept for the next reads out of shared memory. */

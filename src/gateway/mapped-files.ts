@@ -190,6 +190,11 @@ export class FilePages {
       for (let index = this.#indexAt(at); at < end; index += 1) {
         const run = this.#runs[index];
         if (run === undefined || run.start > at) break;
+        if (!run.pages.isCurrent()) {
+          this.#forget(run);
+          index -= 1;
+          continue;
+        }
         at = run.end;
         moved = true;
       }
@@ -202,11 +207,14 @@ export class FilePages {
     return Math.min(at, end);
   }
 
-  /** Waits until what was asked for between `start` and `end` has come; a string says why it did not. */
-  async arrived(start: number, end: number): Promise<string | undefined> {
+  /**
+   * Waits for what was asked for between `start` and `end`; false when nothing was. Whether it came is for the caller to
+   * see: what others were refused in their names, it may have in its own.
+   */
+  async arrived(start: number, end: number): Promise<boolean> {
     const asked = this.#asked.filter((each) => each.start < end && start < each.end);
-    const reasons = await Promise.all(asked.map((each) => each.done));
-    return reasons.find((reason) => reason !== undefined);
+    await Promise.allSettled(asked.map((each) => each.done));
+    return asked.length > 0;
   }
 
   /**
@@ -244,6 +252,11 @@ export class FilePages {
     const attributes = attributesOfFattr3(outcome.attributes);
     this.#dropOld();
     if (this.#session !== session || this.#attributes === undefined) this.#dropAll();
+    // What was dropped may have been all that kept a closed file here.
+    if (!this.#owner.has(this.#key, this)) {
+      for (const { pages } of outcome.runs) session.unmap(pages);
+      return 'the file was closed meanwhile';
+    }
     this.#session = session;
     this.#attributes = attributes;
     let isCovered = false;

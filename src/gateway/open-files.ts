@@ -22,7 +22,6 @@ const EACCES = 13;
 const EINVAL = 22;
 const ELOOP = 40;
 const EOPNOTSUPP = 95;
-const ESTALE = 116;
 /** include/linux/fs.h: the file is opened to run it. The kernel leaves the bit among the flags of OPEN. */
 const FMODE_EXEC = 0x20;
 const READ_FOR_ALL = 0o444;
@@ -135,7 +134,8 @@ export class OpenFiles {
     const stat = held.file.status();
     this.#knowledge.refresh(inode, attributesOfStat(stat));
     // The name the kernel remembers may be another file's by now: ESTALE makes it look again.
-    return this.#addHeld(inode, flags, caller, stat.nlink === 0n ? ESTALE : undefined);
+    const stale = stat.nlink === 0n ? this.#knowledge.failed(inode, NFSSTAT3.NFS3ERR_STALE) : undefined;
+    return this.#addHeld(inode, flags, caller, stale);
   }
 
   /** One more open of a granted file, for whoever may; nobody keeps it open in vain. */

@@ -5,6 +5,7 @@ import {
   MAP_BEHIND_BYTES,
   MAP_FIRST_BYTES,
   MAP_RANDOM_BYTES,
+  MAP_ROUNDS_MAX,
   MAP_TRIES,
   MAP_WINDOW_BYTES,
   RSIZE_MAX_BYTES,
@@ -102,10 +103,10 @@ export class PageReader {
 
   /** Maps what is missing between `start` and `end`; a string says why that cannot be. */
   async #obtain(start: number, end: number): Promise<string | undefined> {
-    for (let at = start; at < end;) {
+    let at = start;
+    for (let rounds = 0; at < end && rounds < MAP_ROUNDS_MAX; rounds += 1) {
       const missing = this.#pages.firstMissing(at, end);
-      const waited = await this.#pages.arrived(at, missing);
-      if (waited !== undefined) return waited;
+      if (await this.#pages.arrived(at, missing)) continue;
       if (missing >= end || missing >= (this.#pages.size ?? Infinity)) return undefined;
       const { from, count } = this.#question(missing, end);
       const reason = await this.#pages.ask(from, count, this.#caller);

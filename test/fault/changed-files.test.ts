@@ -42,6 +42,16 @@ for (const path of PATHS) {
     t.same(await open(worker), { value: 'new\n' });
   });
 
+  t.test(`${path.name}: closed, listed, replaced by rename`, { skip }, async (t) => {
+    const { worker, file, tree } = await scene(t, 'old content\n', 'actimeo=60');
+    t.same(await worker.ask({ op: 'list', name: '.' }), { value: ['f'] });
+    t.same(await open(worker), { value: 'old content\n' });
+    await worker.ask({ op: 'close', as: 'old' });
+    writeFileSync(join(tree, 'new'), 'new\n');
+    renameSync(join(tree, 'new'), file);
+    t.same(await open(worker), { value: 'new\n' }, 'no ESTALE for the program');
+  });
+
   t.test(`${path.name}: deleted`, { skip }, async (t) => {
     const { worker, file } = await scene(t, 'old content\n');
     rmSync(file);

@@ -79,6 +79,31 @@ t.test('all entries once, however many are taken at a time', async (t) => {
   }
 });
 
+t.test('a page that leads in a circle is refused', async (t) => {
+  const ELOOP = 40;
+  for (const cookies of [
+    [5n, 6n, 5n],
+    [5n, 0n, 6n],
+  ]) {
+    const { stream } = open(t, {
+      READDIRPLUS: () => ({
+        status: 0,
+        dir_attributes: ATTRIBUTES,
+        cookieverf: VERIFIER,
+        entries: cookies.map((cookie, index) => ({
+          fileid: BigInt(index + 1),
+          name: Buffer.from(`name ${index}`),
+          cookie,
+          name_attributes: null,
+          name_handle: null,
+        })),
+        eof: true,
+      }),
+    });
+    await t.rejects(names(stream), { errno: ELOOP }, cookies.join());
+  }
+});
+
 t.test('a rewound directory is read again', async (t) => {
   const seen: READDIRPLUS3args[] = [];
   const { stream } = open(t, plus(seen));
