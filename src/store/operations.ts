@@ -25,7 +25,7 @@ import {
   type FileSystemStatus,
 } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
-import { getXattr } from '../system/xattrs.ts';
+import { getXattr } from '../system/xattr.ts';
 import type { ExportTree } from './export-tree.ts';
 import { DIRECTORY_DEPTH_MAX, NAME_BYTES_MAX } from './limits.ts';
 import { openChecked, type ReadFile } from './open-file.ts';

@@ -26,7 +26,6 @@ export const libc = {
   openat: declare<Call<[number, Pointer, number, number]>>('int openat(int, void *, int, uint)'),
   pread: declare<Call<[number, Pointer, number, number]>>('long pread(int, void *, size_t, int64)'),
   posixFadvise: declare<Call<[number, number, number, number]>>('int posix_fadvise(int, int64, int64, int)'),
-  fgetxattr: declare<Call<[number, string, Pointer, number]>>('long fgetxattr(int, str, void *, size_t)'),
   lseek: declare<Call<[number, bigint, number], number | bigint>>('int64 lseek(int, int64, int)'),
   fcntl: declare<Call<[number, number, number]>>('int fcntl(int, int, long)'),
   poll: declare<Call<[Pointer, number, number]>>('int poll(void *, ulong, int)'),
