@@ -11,7 +11,7 @@ export interface FstabOptions {
   readonly logLevel: LogLevel | undefined;
   readonly node: string | undefined;
   readonly cluster: string | undefined;
-  /** noexec, which `user`, `users` and `group` imply. */
+  /** noexec, which `user` and `users` imply; `owner` and `group` do not. */
   readonly noPrograms: boolean;
 }
 

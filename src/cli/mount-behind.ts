@@ -1,11 +1,10 @@
 /** Starting a gateway that outlives the command, and waiting until its mount answers, like mount(8). */
-import { fork } from 'node:child_process';
+import { fork, type ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { CliError } from './errors.ts';
+import { askMount } from './mount-place.ts';
 import { mountArguments, type MountRequest } from './mount-request.ts';
 import { RUNTIME_FLAGS } from './runtime-flags.ts';
 
@@ -34,32 +33,55 @@ export async function mountBehind(request: MountRequest): Promise<void> {
     execArgv: [...new Set([...process.execArgv, ...RUNTIME_FLAGS])],
   });
   closeSync(log);
-  const outcome = await Promise.race([
-    new Promise<GatewayMessage>((done) => {
-      child.once('message', (message) => {
-        done(message as GatewayMessage);
-      });
-      child.once('exit', (code, signal) => {
-        done({ failed: `the gateway ended (${signal ?? `status ${code}`}): see ${logFile}`, exitStatus: 1 });
-      });
-    }),
-    delay(READY_TIMEOUT_MS, undefined, { ref: false }).then((): GatewayMessage => {
+  try {
+    const word = await firstWord(child, logFile);
+    if ('failed' in word) throw new CliError(word.failed, word.exitStatus);
+    await expectAnswer(mountPoint, logFile);
+  } finally {
+    // Whatever the gateway does, the command can end.
+    if (child.connected) child.disconnect();
+    child.unref();
+  }
+}
+
+/** What the gateway says first; one that is silent for too long is ended. */
+export async function firstWord(
+  child: ChildProcess,
+  logFile: string,
+  limitMs = READY_TIMEOUT_MS,
+): Promise<GatewayMessage> {
+  return new Promise((done) => {
+    const decide = (word: GatewayMessage): void => {
+      // A gateway that is up must not be ended by a timer that goes on.
+      clearTimeout(timer);
+      done(word);
+    };
+    const timer = setTimeout(() => {
       child.kill('SIGTERM');
-      return {
-        failed: `the mount did not come up within ${READY_TIMEOUT_MS / 1000} s: see ${logFile}`,
-        exitStatus: 1,
-      };
-    }),
-  ]);
-  if ('failed' in outcome) throw new CliError(outcome.failed, outcome.exitStatus);
-  // Asked from here, because the gateway must never wait for its own mount.
-  const answered = await Promise.race([
-    stat(mountPoint).then(() => true),
-    delay(READY_TIMEOUT_MS, false, { ref: false }),
-  ]);
-  if (!answered) throw new CliError(`the mount at ${mountPoint} does not answer: see ${logFile}`);
-  if (child.connected) child.disconnect();
-  child.unref();
+      done({ failed: `the mount did not come up within ${limitMs / 1000} s: see ${logFile}`, exitStatus: 1 });
+    }, limitMs);
+    child.once('message', (message) => {
+      decide(message as GatewayMessage);
+    });
+    child.once('exit', (code, signal) => {
+      decide({ failed: `the gateway ended (${signal ?? `status ${code}`}): see ${logFile}`, exitStatus: 1 });
+    });
+  });
+}
+
+/**
+ * Waits until a mount answers another process: the gateway must never wait for its own, and this one must be able to
+ * end.
+ *
+ * @throws CliError
+ */
+export async function expectAnswer(
+  mountPoint: string,
+  logFile: string,
+  limitMs = READY_TIMEOUT_MS,
+): Promise<void> {
+  if ((await askMount(mountPoint, limitMs)) === 'answers') return;
+  throw new CliError(`the mount at ${mountPoint} does not answer: see ${logFile}`);
 }
 
 function openLog(file: string): number {

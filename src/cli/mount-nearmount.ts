@@ -48,7 +48,7 @@ async function mount(sourceText: string, target: string, flags: Flags): Promise<
     logLevel: logLevel ?? 'info',
   };
   parseRequest(request);
-  await checkPlace(request.mountPoint);
+  await checkPlace(request);
   if (flags.verbose === true) {
     process.stdout.write(
       `mount.nearmount: ${sourceText} at ${request.mountPoint}, options ${mountOptions.join(',')}\n`,

@@ -43,8 +43,8 @@ const NOT_AVAILABLE: Readonly<Record<string, string>> = {
   nconnect: 'this version uses one connection',
 };
 
-/** Options of mount(8) that change nothing here, because the mount always behaves so. */
-const IMPLIED = new Set(['ro', 'nosuid', 'nodev', '_netdev', 'defaults', 'auto', 'noauto', 'nofail', 'vers']);
+/** Flags of mount(8) that change nothing here, because the mount always behaves so. */
+const IMPLIED = new Set(['ro', 'nosuid', 'nodev', '_netdev', 'defaults', 'auto', 'noauto', 'nofail']);
 
 /** Help text of `-o`, with defaults and units. */
 export const MOUNT_OPTIONS_HELP = `
@@ -56,6 +56,8 @@ Mount options (-o NAME[=VALUE],...):
   timeo=N                        time for an answer, tenths of a second (default: ${DEFAULT_TIMEO_DECISECONDS})
   retrans=N                      retransmissions before a soft mount fails, timeo each (default: ${DEFAULT_RETRANS})
   rsize=N                        bytes of one READ, ${RSIZE_MIN_BYTES} to ${RSIZE_MAX_BYTES} (default: ${RSIZE_MAX_BYTES}, or what the server prefers)
+  wsize=N                        bytes of one WRITE: no effect while mounts are read-only
+  vers=3 | nfsvers=3             the version of NFS: 3 is the only one
   acregmin=N acregmax=N          how long attributes of files are kept, seconds (default: 3, 60)
   acdirmin=N acdirmax=N          the same for directories, seconds (default: 30, 60)
   actimeo=N                      all four, seconds
@@ -109,7 +111,10 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
     const unavailable = NOT_AVAILABLE[name];
     if (unavailable !== undefined)
       throw new CliError(`mount option ${name} is not available: ${unavailable}`, 2);
-    if (IMPLIED.has(name)) continue;
+    if (IMPLIED.has(name)) {
+      flag(item, value);
+      continue;
+    }
     switch (name) {
       case 'route':
         route = oneOf(item, value, ROUTE_KINDS);
@@ -143,7 +148,14 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
         rsizeBytes -= rsizeBytes % RSIZE_MIN_BYTES;
         break;
       case 'wsize':
+        // For mounts that write: none does yet.
         wholeNumber(item, value, RSIZE_MIN_BYTES, RSIZE_MAX_BYTES);
+        break;
+      case 'vers':
+      case 'nfsvers':
+        if (value !== '3') {
+          throw new CliError(`mount option "${item}": NFS version 3 is spoken, ${name}=3 is allowed`, 2);
+        }
         break;
       case 'acregmin':
         times = { ...times, acregminMs: seconds() };

@@ -4,8 +4,11 @@ import { accessSync, constants, readlinkSync, realpathSync, statSync } from 'nod
 import { basename, dirname, join, resolve } from 'node:path';
 import { findFusermount } from '../fuse/fusermount.ts';
 import { FILE_SYSTEM_TYPE, mayMountDirectly } from '../fuse/mount.ts';
+import { runtimeDirectory } from '../observe/status-socket.ts';
+import { parseSource } from '../resolver/source.ts';
 import { mountAt } from '../system/mount-table.ts';
 import { CliError } from './errors.ts';
+import type { MountRequest } from './mount-request.ts';
 
 /** MAXSYMLINKS of the kernel. */
 const SYMBOLIC_LINKS_MAX = 40;
@@ -64,12 +67,19 @@ export async function askMount(
   });
 }
 
+/** Where a mount goes, and what its gateway needs meanwhile. */
+type GatewayPlaces = Pick<MountRequest, 'sourceText' | 'mountPoint' | 'tableFile'> & {
+  /** Of a gateway behind. */
+  readonly logFile: string | undefined;
+};
+
 /**
  * Everything that can be wrong with a place before anybody is asked.
  *
  * @throws CliError
  */
-export async function checkPlace(mountPoint: string): Promise<void> {
+export async function checkPlace(request: GatewayPlaces): Promise<void> {
+  const { mountPoint } = request;
   await checkFree(mountPoint);
   let isDirectory: boolean;
   try {
@@ -81,6 +91,7 @@ export async function checkPlace(mountPoint: string): Promise<void> {
     throw new CliError(`mount point ${mountPoint} cannot be looked at: ${code}`, 1, error);
   }
   if (!isDirectory) throw new CliError(`mount point ${mountPoint} is not a directory`, 1);
+  checkCovered(request);
   if (!mayMountDirectly()) checkUserMount(mountPoint);
   try {
     accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
@@ -92,6 +103,41 @@ export async function checkPlace(mountPoint: string): Promise<void> {
         : 'users need it with mode 0666 (chmod 666 /dev/fuse, as root)';
     throw new CliError(`/dev/fuse cannot be opened (${code}): ${remedy}`, 1, error);
   }
+}
+
+/** A gateway that asked for a file below its own mount would wait for itself for ever. */
+function checkCovered({ sourceText, mountPoint, tableFile, logFile }: GatewayPlaces): void {
+  // The table is read for the names of exports only.
+  const table = parseSource(sourceText).kind === 'nfs' ? undefined : tableFile;
+  const needed = [
+    ['the status sockets in', runtimeDirectory(), 'choose their directory with NEARMOUNT_RUNTIME_DIR'],
+    ['the colocation table', table, 'give a table elsewhere with --colocation'],
+    ['the log', logFile, 'choose another with --log-file'],
+  ] as const;
+  for (const [what, path, remedy] of needed) {
+    if (path === undefined) continue;
+    // A link is asked for where it is, and where it leads.
+    const places = [join(realPrefix(dirname(path)), basename(path)), realPrefix(path)];
+    if (!places.some((place) => isWithin(place, mountPoint))) continue;
+    throw new CliError(
+      `mount point ${mountPoint} would cover ${what} ${path}, which the gateway needs: mount elsewhere, or ${remedy}`,
+      2,
+    );
+  }
+}
+
+/** A path without symbolic links, as far as it exists. */
+function realPrefix(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return realpathSync(absolute);
+  } catch {
+    return absolute === '/' ? absolute : join(realPrefix(dirname(absolute)), basename(absolute));
+  }
+}
+
+function isWithin(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(directory === '/' ? directory : `${directory}/`);
 }
 
 /** What fusermount3 would refuse, said so that one can do something about it. */

@@ -59,7 +59,7 @@ export function mountCommand(): Command {
 
 async function mount(request: MountRequest, inForeground: boolean): Promise<void> {
   const { mountOptions } = parseRequest(request);
-  await checkPlace(request.mountPoint);
+  await checkPlace(inForeground ? { ...request, logFile: undefined } : request);
   if (mountOptions.driver === 'fuse-native') await loadNativePackage();
   if (process.send !== undefined || inForeground) await runHere(request);
   else await mountBehind(request);

@@ -1,11 +1,12 @@
 /** `nearmount status`: every mount on this machine, its route and why, and how its files' bytes move. */
 import { Command } from 'commander';
 import { z } from 'zod';
-import { collectStatus, runtimeDirectory } from '../observe/status-socket.ts';
+import { collectStatusAs, runtimeDirectory } from '../observe/status-socket.ts';
 import { CliError } from './errors.ts';
 import { printJson, printRemark, processStreams, visible } from './output.ts';
 
 const counts = z.record(z.string(), z.number());
+/** With defaults for what gateways of older versions do not tell. */
 const mountStatus = z.object({
   mountPoint: z.string(),
   source: z.string(),
@@ -13,7 +14,7 @@ const mountStatus = z.object({
   options: z.array(z.string()).optional(),
   pid: z.number(),
   since: z.string(),
-  driver: z.string(),
+  driver: z.string().default('kernel'),
   connected: z.boolean(),
   route: z.string(),
   level: z.string(),
@@ -27,11 +28,10 @@ const mountStatus = z.object({
   inodes: z.number(),
   requestsPending: z.number(),
   wireBytes: z.string(),
-  mappedBytes: z.string(),
-  mapFallbacks: z.number(),
+  mappedBytes: z.string().default('0'),
+  mapFallbacks: z.number().default(0),
   calls: counts,
   lastWireReason: z.string().optional(),
-  /** Gateways started by an older version do not count them. */
   groupsCut: z.number().default(0),
 });
 type MountStatus = z.infer<typeof mountStatus>;
@@ -43,10 +43,11 @@ export function statusCommand(): Command {
     )
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }) => {
-      const { statuses, silent } = await collectStatus(runtimeDirectory());
-      const mounts = statuses
-        .map((status) => mountStatus.parse(status))
-        .sort((a, b) => (a.mountPoint < b.mountPoint ? -1 : 1));
+      const { statuses, silent } = await collectStatusAs(
+        runtimeDirectory(),
+        (document) => mountStatus.safeParse(document).data,
+      );
+      const mounts = statuses.toSorted((a, b) => (a.mountPoint < b.mountPoint ? -1 : 1));
       if (options.json === true) printJson(processStreams, { mounts, silent });
       else if (mounts.length === 0 && silent.length === 0) processStreams.out.write('no mounts\n');
       else processStreams.out.write(mounts.map(describe).join('\n'));

@@ -75,8 +75,8 @@ export async function unmountPlace(
       `${mountPoint} is no mount of nearmount (type ${entry.type}): take it away with umount, if that is what you want`,
     );
   }
-  const isGone = detach(entry, false);
-  if (!isGone) endBusy(entry, force);
+  const isGone = await detach(entry, false);
+  if (!isGone) await endBusy(entry, force);
   const gateway = gateways.get(entry.device);
   if (gateway === undefined || (!isGone && !force)) return;
   // The file system may be mounted at another place, too (mount --bind).
@@ -89,7 +89,7 @@ export async function unmountPlace(
 }
 
 /** What comes after EBUSY. */
-function endBusy(entry: MountEntry, force: boolean): void {
+async function endBusy(entry: MountEntry, force: boolean): Promise<void> {
   const { mountPoint, id, device } = entry;
   const below = mountTable().filter(({ parentId }) => parentId === id);
   if (below.length > 0 && !force) {
@@ -105,7 +105,7 @@ function endBusy(entry: MountEntry, force: boolean): void {
       printRemark(processStreams, `the connection of ${mountPoint} cannot be aborted (${error.code})`);
     }
   }
-  detach(entry, true);
+  await detach(entry, true);
   const outcome = force
     ? 'its connection was aborted'
     : 'the mount ends when they are done, or at once with --force';
@@ -123,7 +123,7 @@ function describeHolders(mountPoint: string): string {
 }
 
 /** Whether the mount is out of the tree; false when it is busy, which a lazy one never is. */
-function detach(entry: MountEntry, isLazy: boolean): boolean {
+async function detach(entry: MountEntry, isLazy: boolean): Promise<boolean> {
   if (!hasCapability('CAP_SYS_ADMIN')) return unmountOwn(entry, isLazy);
   try {
     unmount(entry.mountPoint, isLazy ? MNT_DETACH : 0);

@@ -126,8 +126,9 @@ async function mountOne({ request, create }: FileMount, gateways: Gateways): Pro
   }
   if (create) makeDirectory(request.mountPoint);
   const mountPoint = realPlace(request.mountPoint);
-  await checkPlace(mountPoint);
-  await mountBehind({ ...request, mountPoint });
+  const real = { ...request, mountPoint };
+  await checkPlace(real);
+  await mountBehind(real);
   return { state: 'mounted', remark };
 }
 

@@ -62,7 +62,7 @@ export function readYamlFile<T>(
     ({ offset, name }) => `${place(offset)}: the environment has no variable ${name}`,
   );
   if (unknown.length > 0) throw new YamlFileError(unknown);
-  const parsed = schema.safeParse(contentOf(document, place));
+  const parsed = schema.safeParse(contentOf(document, place), { error: wordingOf });
   if (!parsed.success) throw wrong(parsed.error.issues.flatMap((issue) => problemsOf(issue, schema)));
   return { value: parsed.data, wrong };
 }
@@ -116,6 +116,32 @@ function expandVariables(
     },
   });
   return unknown;
+}
+
+/** What is wanted, by the names that zod has for types. */
+const WANTED: Readonly<Record<string, string>> = {
+  string: 'a text is wanted',
+  number: 'a number is wanted',
+  boolean: 'true or false is wanted',
+  array: 'a list is wanted',
+  object: 'pairs of NAME: VALUE are wanted',
+  record: 'pairs of NAME: VALUE are wanted',
+};
+
+/** The words for a problem about which the schema says nothing itself; undefined leaves it to zod. */
+function wordingOf(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined ? 'is missing' : WANTED[issue.expected];
+    case 'invalid_value':
+      return `${issue.values.map(String).join(', ')} are allowed`;
+    case 'too_small':
+      return issue.origin === 'string' && issue.minimum === 1 ? 'is empty' : undefined;
+    case 'too_big':
+      return issue.origin === 'array' ? `at most ${issue.maximum} entries are allowed` : undefined;
+    default:
+      return undefined;
+  }
 }
 
 /** One problem for each unknown key, at the key. */

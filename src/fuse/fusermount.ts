@@ -76,12 +76,19 @@ export async function fusermount(mountPoint: string, options: readonly string[])
 }
 
 /**
- * Takes a mount of this user's out of the tree at once, as umount -l does.
+ * Takes a mount of this user's out of the tree; a lazy one at once, as umount -l does.
  *
+ * @returns whether it is out; false when it is busy, which a lazy one never is
  * @throws FusermountError with what the program said
  */
-export async function fusermountDetach(mountPoint: string): Promise<void> {
-  await run(['-u', '-z', '--', mountPoint]);
+export async function fusermountUnmount(mountPoint: string, isLazy: boolean): Promise<boolean> {
+  try {
+    await run([isLazy ? '-uz' : '-u', '--', mountPoint]);
+    return true;
+  } catch (error) {
+    if (!isLazy && error instanceof FusermountError && /busy/i.test(error.message)) return false;
+    throw error;
+  }
 }
 
 /** A comma or backslash in a value, which would end it otherwise. */
@@ -91,15 +98,18 @@ export function escapeOption(value: string): string {
 
 async function run(args: readonly string[], commFd?: number): Promise<void> {
   const program = findFusermount();
-  if (program === undefined) throw new FusermountError('fusermount3 is not installed');
+  if (program === undefined) throw new FusermountError('fusermount3 is not installed, install fuse3');
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe', ...(commFd === undefined ? [] : [commFd])],
-    env: { ...process.env, ...(commFd === undefined ? {} : { _FUSE_COMMFD: String(COMM_FD) }) },
+    // What it says is read, so in one language.
+    env: { ...process.env, LC_ALL: 'C', ...(commFd === undefined ? {} : { _FUSE_COMMFD: String(COMM_FD) }) },
   });
   let said = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text));
   const status = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject);
+    child.once('error', ({ code }: NodeJS.ErrnoException) => {
+      reject(new FusermountError(`${program} cannot be run (${code})`));
+    });
     child.once('close', resolve);
   });
   if (status === 0) return;

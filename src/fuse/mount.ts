@@ -7,7 +7,7 @@ import { mountAt } from '../system/mount-table.ts';
 import { mountFileSystem, unmount } from '../system/mounts.ts';
 import { MNT_DETACH, MS_NODEV, MS_NOSUID, MS_RDONLY } from '../system/constants.ts';
 import type { MountRequest } from './driver.ts';
-import { escapeOption, fusermount, fusermountDetach, mayAllowOther } from './fusermount.ts';
+import { escapeOption, fusermount, fusermountUnmount, mayAllowOther } from './fusermount.ts';
 import { MAX_READ_BYTES, READ_AHEAD_KIB } from './limits.ts';
 
 /** The subtype, which mount(8) shows behind `fuse.`. */
@@ -70,7 +70,7 @@ export function deviceOfMount(mountPoint: string): string | undefined {
 export async function unmountFuse(mountPoint: string, device: string | undefined): Promise<boolean> {
   if (device === undefined || deviceOfMount(mountPoint) !== device) return false;
   if (mayMountDirectly()) unmount(mountPoint, MNT_DETACH);
-  else await fusermountDetach(mountPoint);
+  else await fusermountUnmount(mountPoint, true);
   return true;
 }
 

@@ -65,15 +65,23 @@ export async function serveStatus(directory: string, status: () => unknown): Pro
   };
 }
 
-export interface StatusAnswers {
-  /** One parsed document for each mount that answered. */
-  readonly statuses: readonly unknown[];
-  /** Sockets that did not answer in time: their gateways hang. */
+export interface StatusAnswers<T> {
+  /** One document for each mount that answered. */
+  readonly statuses: readonly T[];
+  /** Sockets without an answer in time, or with one that makes no sense. */
   readonly silent: readonly string[];
 }
 
 /** Asks every mount; sockets nobody listens on are what killed gateways left, and are removed. */
-export async function collectStatus(directory: string): Promise<StatusAnswers> {
+export function collectStatus(directory: string): Promise<StatusAnswers<unknown>> {
+  return collectStatusAs(directory, (document) => document);
+}
+
+/** The same, with what `read` makes of each document: undefined where that is no status. */
+export async function collectStatusAs<T>(
+  directory: string,
+  read: (document: unknown) => T | undefined,
+): Promise<StatusAnswers<T>> {
   let names: string[];
   try {
     if (isForeign(directory)) return { statuses: [], silent: [] };
@@ -82,18 +90,28 @@ export async function collectStatus(directory: string): Promise<StatusAnswers> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { statuses: [], silent: [] };
     throw error;
   }
-  const statuses: unknown[] = [];
+  const statuses: T[] = [];
   const silent: string[] = [];
   await Promise.all(
     names.map(async (name) => {
       const path = join(directory, name);
       const answer = await ask(path);
       if (answer === 'dead') rmSync(path, { force: true });
-      else if (answer === 'silent') silent.push(path);
-      else statuses.push(JSON.parse(answer));
+      const status = answer === 'dead' || answer === 'silent' ? undefined : read(parse(answer));
+      if (status !== undefined) statuses.push(status);
+      else if (answer !== 'dead') silent.push(path);
     }),
   );
-  return { statuses, silent };
+  return { statuses, silent: silent.sort() };
+}
+
+/** Undefined for what is no JSON. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function ask(path: string): Promise<string> {

@@ -33,6 +33,8 @@ t.test('noexec, given or implied; the last word counts', async (t) => {
     ['noexec', true],
     ['user', true],
     ['users', true],
+    ['group', false],
+    ['owner', false],
     ['user,exec', false],
     ['exec,user', true],
   ] as const) {

@@ -70,11 +70,17 @@ t.test('wrong files: line and column', async (t) => {
     ['the same key twice', `mounts:\n${one}mounts: []\n`, [/^F:\d:1: .*unique/]],
     ['empty', '', [/^F:1:1: /]],
     ['no mounts', 'mounts: []\n', [/^F:1:1: mounts: lists no mounts$/]],
-    ['nothing but a table', 'colocation: /c.db\n', [/^F:1:1: mounts: /]],
+    ['nothing but a table', 'colocation: /c.db\n', [/^F:1:1: mounts: is missing$/]],
     ['an unknown key', `colour: red\nmounts:\n${one}`, [/^F:1:1: colour: no such key/]],
     ['an unknown key of a mount', `mounts:\n${one}    mode: 1\n`, [/^F:4:5: mounts\[0\]\.mode: no such key/]],
-    ['no source', 'mounts:\n  - mountpoint: /mnt/a\n', [/^F:2:5: mounts\[0\]\.source: /]],
-    ['a number', 'mounts:\n  - source: 7\n    mountpoint: /a\n', [/^F:2:5: mounts\[0\]\.source: /]],
+    ['no source', 'mounts:\n  - mountpoint: /mnt/a\n', [/^F:2:5: mounts\[0\]\.source: is missing$/]],
+    [
+      'a number',
+      'mounts:\n  - source: 7\n    mountpoint: /a\n',
+      [/^F:2:5: mounts\[0\]\.source: a text is wanted$/],
+    ],
+    ['no level', `log-level: loud\nmounts:\n${one}`, [/^F:1:1: log-level: .*warn.* are allowed$/]],
+    ['no switch', `mounts:\n${one}    create: 1\n`, [/^F:4:5: .*create: true or false is wanted$/]],
     ['a relative place', 'mounts:\n  - source: a\n    mountpoint: mnt\n', [/^F:3:5: .*"mnt" does not begin/]],
     ['a wrong source', 'mounts:\n  - source: smb://h/p\n    mountpoint: /a\n', [/^F:2:5: .*smb/]],
     ['a wrong option', `mounts:\n${one}    options: [route=fast]\n`, [/^F:4:5: .*"route=fast".*near/]],
@@ -93,7 +99,7 @@ t.test('wrong files: line and column', async (t) => {
     [
       'all that is wrong',
       'mounts:\n  - source: a\n    mountpoint: a\n  - source: ""\n    colour: 1\n    mountpoint: /b\n',
-      [/^F:4:5: mounts\[1\]\.source/, /^F:5:5: mounts\[1\]\.colour/],
+      [/^F:4:5: mounts\[1\]\.source: is empty$/, /^F:5:5: mounts\[1\]\.colour/],
     ],
   ];
   for (const [what, text, expected] of cases) {

@@ -83,12 +83,12 @@ t.test('everything a command line can say', async (t) => {
 t.test('what is wrong is named with its line and column', async (t) => {
   const wrong: readonly (readonly [text: string, place: string, message: RegExp])[] = [
     ['name: a\ncolour: red\n', '2:1', /colour: no such key is known: name, state, .*exports are allowed/],
-    ['name: [a]\n', '1:1', /name: .*expected string/],
+    ['name: [a]\n', '1:1', /name: a text is wanted$/],
     ['rpcbind: 111\n', '1:1', /rpcbind: true, false or the path/],
-    ['listen: 0.0.0.0:2049\n', '1:1', /listen: .*expected array/],
+    ['listen: 0.0.0.0:2049\n', '1:1', /listen: a list is wanted$/],
     ['listen:\n  - 0.0.0.0:2049\n  - 0.0.0.0:99999\n', '3:5', /listen\[1\]: "99999" is not a port/],
     ['listen: ["[::]"]\n', '1:10', /has no port/],
-    ['exports:\n  - name: a\n', '2:5', /exports\[0\]\.directory: .*expected string/],
+    ['exports:\n  - name: a\n', '2:5', /exports\[0\]\.directory: is missing$/],
     ['exports:\n  - name: a b\n    directory: /d\n', '2:5', /name 'a b'.*allowed/],
     ['exports:\n  - name: a\n    directory: ""\n', '3:5', /a directory is wanted/],
     ['exports:\n  - name: a\n    directory: /d\n    squash: some\n', '4:5', /root\|all\|none is allowed/],
@@ -107,7 +107,7 @@ t.test('what is wrong is named with its line and column', async (t) => {
     ['name: a\nname: b\n', '2:1', /unique/],
     ['name: "a\n', '2:1', /quote|end/i],
     ['exports:\n\t- a\n', '2:1', /tab/i],
-    ['- a\n', '1:1', /expected object/],
+    ['- a\n', '1:1', /: pairs of NAME: VALUE are wanted$/],
     ['name: *nobody\n', '1:1', /nobody/],
   ];
   for (const [text, place, message] of wrong) {

@@ -3,10 +3,30 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { cannotMountHere, runCli, startMount, startWorker } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
+
+/** What the first gateways said. */
+const OLDER = {
+  mountPoint: '/mnt/old',
+  source: 'tree',
+  pid: 7,
+  since: '2026-01-01T00:00:00.000Z',
+  connected: true,
+  route: 'near',
+  level: 'grants',
+  endpoint: '/s',
+  why: 'first',
+  routes: [],
+  openFiles: {},
+  opens: {},
+  inodes: 1,
+  requestsPending: 0,
+  wireBytes: '0',
+  calls: {},
+};
 
 const ask = (runtime: string, ...args: string[]) =>
   runCli(['status', ...args], { env: { ...process.env, NEARMOUNT_RUNTIME_DIR: runtime } });
@@ -73,4 +93,34 @@ t.test('a mount that does not answer', async (t) => {
   t.equal(result.status, 1);
   t.match(result.stderr, new RegExp(`behind ${path} does not answer`));
   t.ok(existsSync(path), 'its socket stays');
+});
+
+async function answerWith(t: Test, top: string, name: string, answer: string): Promise<string> {
+  const path = join(top, `mount-${name}.sock`);
+  const server = createServer((socket) => socket.end(answer)).listen(path);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return path;
+}
+
+t.test('answers that make no sense, and one of an older version', async (t) => {
+  const top = makeDirectory(t);
+  const odd = [
+    await answerWith(t, top, '01', '{"mountPoint":'),
+    await answerWith(t, top, '02', '{"pid":"x"}'),
+  ];
+  await answerWith(t, top, '03', JSON.stringify(OLDER));
+  const result = await ask(top, '--json');
+  t.equal(result.status, 1);
+  t.match(JSON.parse(result.stdout.toString()), {
+    mounts: [{ mountPoint: '/mnt/old', driver: 'kernel', mappedBytes: '0', mapFallbacks: 0, groupsCut: 0 }],
+    silent: odd,
+  });
+  const text = await ask(top);
+  t.match(text.stdout.toString(), /^\/mnt\/old {2}tree {2}pid 7, driver kernel/);
+  for (const path of odd) t.match(text.stderr, `the mount behind ${path} does not answer\n`);
+  t.notMatch(text.stderr, /\n\s+at /, 'no stack');
+  const env = { ...process.env, NEARMOUNT_RUNTIME_DIR: top };
+  const unmount = await runCli(['unmount', top], { env });
+  t.match(unmount.stderr, /nothing is mounted at/, 'nor is unmount kept by them');
 });

@@ -1,8 +1,15 @@
 /** Where mounts answer `status`, and whose word counts there. */
 import { chownSync, mkdirSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import { collectStatus, runtimeDirectory, serveStatus } from '../../src/observe/status-socket.ts';
+import {
+  collectStatus,
+  collectStatusAs,
+  runtimeDirectory,
+  serveStatus,
+} from '../../src/observe/status-socket.ts';
 import { makeDirectory } from '../support/trees.ts';
 
 const notRoot = process.geteuid?.() !== 0 && 'needs root, to act as another user';
@@ -13,6 +20,22 @@ t.test('mounts answer in their directory', async (t) => {
   const status = await serveStatus(directory, () => ({ pid: 7, bytes: 9n }));
   t.same(await collectStatus(directory), { statuses: [{ pid: 7, bytes: '9' }], silent: [] });
   status.close();
+});
+
+t.test('an answer that makes no sense is none', async (t) => {
+  const directory = makeDirectory(t);
+  const path = join(directory, 'mount-00.sock');
+  const server = createServer((socket) => socket.end('{"pid":')).listen(path);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  t.same(await collectStatus(directory), { statuses: [], silent: [path] });
+  const status = await serveStatus(directory, () => 7);
+  t.teardown(() => {
+    status.close();
+  });
+  t.same((await collectStatusAs(directory, (document) => document)).statuses, [7]);
+  const { statuses, silent } = await collectStatusAs(directory, () => undefined);
+  t.same([statuses, silent.length], [[], 2]);
 });
 
 t.test('the directory', { skip: notRoot }, async (t) => {
