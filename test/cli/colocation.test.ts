@@ -242,6 +242,6 @@ t.test('help shows the defaults', async (t) => {
   t.notMatch((await run('add', '--help')).out, /\[\]/);
   t.match(await run('resolve', '--help'), {
     status: 0,
-    out: /\/var\/lib\/nearmount\/colocation\.db.*NEARMOUNT_COLOCATION/s,
+    out: /\/var\/lib\/nearmount-colocation\/table\.db.*NEARMOUNT_COLOCATION/s,
   });
 });
