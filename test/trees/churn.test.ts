@@ -9,7 +9,7 @@ import { cannotMountHere, startMount, startWorker, type FileWorker } from '../su
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 import { FILE_SYSTEMS, overlay, type FreshFileSystem } from './file-systems.ts';
-import { MOUNT_LIMIT_MS, ROUTES, sized } from './size.ts';
+import { MOUNT_LIMIT_MS, routesTo, sized } from './size.ts';
 
 /** Names that stay; the whole size of the promise is 100,000. */
 const NAMES = sized(4_000, 100_000);
@@ -115,7 +115,7 @@ for (const { name, make } of kinds) {
     let server = await startServer(t, { directory: top, exports });
     const churn = new Churn(directory);
 
-    for (const [route, options] of ROUTES) {
+    for (const [route, options] of routesTo(name)) {
       const point = join(top, route);
       mkdirSync(point);
       const mount = await startMount(t, {

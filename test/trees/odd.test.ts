@@ -10,7 +10,7 @@ import { cannotMountHere, runTool, startMount } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 import { FILE_SYSTEMS } from './file-systems.ts';
-import { FULL_SIZE, MOUNT_LIMIT_MS, ROUTES } from './size.ts';
+import { FULL_SIZE, MOUNT_LIMIT_MS, routesTo } from './size.ts';
 
 const LEVELS = 1_000;
 /** Where the thousand levels are not tried with the other tests, which would take them too long. */
@@ -116,7 +116,7 @@ for (const { name, make, handles } of FILE_SYSTEMS) {
       const { stdout, stderr } = await runTool(process.execPath, ['-e', DOWN, at], { env, limitMs: 60_000 });
       return stdout.length > 0 ? JSON.parse(stdout.toString()) : stderr;
     };
-    for (const [route, how] of ROUTES) {
+    for (const [route, how] of routesTo(name)) {
       const mount = await startMount(t, {
         source: 'tree',
         point: join(top, route),
