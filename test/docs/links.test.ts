@@ -30,10 +30,10 @@ for (const name of documents) {
       const target = new URL(link, here);
       const anchor = target.hash.slice(1);
       target.hash = '';
-      if (!existsSync(fileURLToPath(target))) t.fail(`${link} leads nowhere`);
-      else if (anchor !== '')
+      const isThere = existsSync(fileURLToPath(target));
+      t.ok(isThere, `${link} leads somewhere`);
+      if (isThere && anchor !== '')
         t.ok(anchorsOf(readFileSync(target, 'utf8')).includes(anchor), `${link} has its heading`);
-      else t.pass(link);
     }
     t.end();
   });
