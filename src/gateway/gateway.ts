@@ -8,34 +8,35 @@ import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
 import { Acls } from './acls.ts';
 import type { AttributeTimes } from './attribute-times.ts';
-import { S_IFMT, attributesOfFattr3, attributesOfStat, isDirectory } from './attributes.ts';
+import { attributesOfFattr3, attributesOfStat, isDirectory } from './attributes.ts';
 import { Callers, type Caller, type CallerProcess } from './callers.ts';
-import { DirectoryStream, type DirectoryPage } from './directory-stream.ts';
+import { entryOf } from './entries.ts';
+import { explain } from './explanations.ts';
 import type { GatewayStatus } from './gateway-status.ts';
 import { InodeTable, type Inode } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
-import {
-  LINK_TARGET_BYTES_MAX,
-  LISTED_INODES_MAX,
-  NAME_BYTES_MAX,
-  NAME_CACHE_ENTRIES_MAX,
-} from './limits.ts';
+import { Listings } from './listings.ts';
+import { LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX, NAME_CACHE_ENTRIES_MAX } from './limits.ts';
 import { NameCache } from './name-cache.ts';
+import { NameChanges } from './name-changes.ts';
 import { OpenFiles } from './open-files.ts';
-import { dataPathOf, type DataPath } from './open-inode.ts';
+import type { DataPath } from './open-inode.ts';
 import type {
   Answer,
-  Attributes,
+  AttributeChanges,
   AttributesReply,
   CallContext,
+  Created,
   DirectorySink,
   Entry,
+  Errno,
   FileSystemStatistics,
   KernelServices,
   NodeId,
   Opened,
   Operations,
   Outcome,
+  WriteData,
 } from './operations.ts';
 import { ROOT_NODE_ID } from './operations.ts';
 import type { RouteVerdict } from './route-selection.ts';
@@ -86,13 +87,6 @@ export interface GatewayDependencies {
   readonly onWarning: (message: string, error: unknown) => void;
 }
 
-interface OpenDirectory {
-  readonly inode: Inode;
-  readonly stream: DirectoryStream;
-  /** The directory's version that the stream's page shows. */
-  pageVersion: number;
-}
-
 export class Gateway implements Operations {
   readonly #link: ServerLink;
   readonly #options: GatewayOptions;
@@ -104,8 +98,8 @@ export class Gateway implements Operations {
   readonly #knowledge: Knowledge;
   readonly #files: OpenFiles;
   readonly #acls: Acls;
-  readonly #directories = new Map<bigint, OpenDirectory>();
-  #nextDirectoryHandle = 1n;
+  readonly #listings: Listings;
+  readonly #changes: NameChanges;
   /** As the server said last; nothing before it was asked. */
   #statistics: FileSystemStatistics = NO_STATISTICS;
 
@@ -128,6 +122,14 @@ export class Gateway implements Operations {
       closeToOpen: options.closeToOpen ?? true,
       onWarning: dependencies.onWarning,
     });
+    this.#listings = new Listings(
+      dependencies.link,
+      this.#inodes,
+      this.#names,
+      this.#knowledge,
+      options.attributeTimes,
+    );
+    this.#changes = new NameChanges(dependencies.link, this.#inodes, this.#names, this.#knowledge);
   }
 
   init(kernel: KernelServices): void {
@@ -190,10 +192,10 @@ export class Gateway implements Operations {
     if (cached?.directoryVersion !== directory.version || directory.remainingMs === 0) return undefined;
     const known = this.#inodes.find(cached.handle);
     // What is known of an inode is never older than what a listing said.
-    if (known !== undefined) return known.remainingMs > 0 ? this.#entry(known, directory) : undefined;
+    if (known !== undefined) return known.remainingMs > 0 ? entryOf(known, directory) : undefined;
     const inode = this.#inodes.intern(cached.handle, cached.attributes);
     inode.believeUntil(cached.expiresMs);
-    return this.#entry(inode, directory);
+    return entryOf(inode, directory);
   }
 
   async #lookup(directory: Inode, name: Uint8Array, caller: Caller): Promise<Outcome<Entry>> {
@@ -211,17 +213,7 @@ export class Gateway implements Operations {
       if (fetched.status !== NFS3_OK) return errnoOfStatus(fetched.status);
       attributes = fetched.obj_attributes;
     }
-    return this.#entry(this.#inodes.intern(reply.object.data, attributesOfFattr3(attributes)), directory);
-  }
-
-  /** Answers a name with its inode, which counts one more reference by it. */
-  #entry(inode: Inode, directory: Inode): Entry {
-    inode.lookups += 1n;
-    return this.#entryWithoutReference(inode, directory);
-  }
-
-  #entryWithoutReference(inode: Inode, directory: Inode): Entry {
-    return { nodeId: inode.nodeId, entryValidMs: directory.remainingMs, attributes: inode.reply() };
+    return entryOf(this.#inodes.intern(reply.object.data, attributesOfFattr3(attributes)), directory);
   }
 
   forget(nodeId: NodeId, lookups: bigint): void {
@@ -304,106 +296,130 @@ export class Gateway implements Operations {
     return this.#files.seek(fileHandle, offset, whence);
   }
 
+  write(
+    fileHandle: bigint,
+    offset: bigint,
+    data: WriteData,
+    flags: number,
+    _context: CallContext,
+  ): Answer<{ readonly writtenBytes: number }> {
+    return this.#files.write(fileHandle, offset, data, flags);
+  }
+
+  flush(fileHandle: bigint, context: CallContext): Answer<0> {
+    return this.#guard(() => this.#files.flush(fileHandle, context.signal));
+  }
+
+  fsync(fileHandle: bigint, _dataOnly: boolean, context: CallContext): Answer<0> {
+    return this.#guard(() => this.#files.sync(fileHandle, context.signal));
+  }
+
+  /** NFSv3 cannot allocate: posix_fallocate(3) then writes zeros instead. */
+  fallocate(): Errno {
+    return EOPNOTSUPP;
+  }
+
   release(fileHandle: bigint): void {
     this.#files.release(fileHandle);
   }
 
-  flush(_fileHandle: bigint, _context: CallContext): 0 {
-    return 0;
+  setattr(nodeId: NodeId, changes: AttributeChanges, context: CallContext): Answer<AttributesReply> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    return this.#guard(() => this.#files.setattr(inode, changes, this.#caller(context, inode)));
+  }
+
+  create(
+    parent: NodeId,
+    name: Uint8Array,
+    mode: number,
+    flags: number,
+    context: CallContext,
+  ): Answer<Created> {
+    return this.#in(parent, context, async (directory, caller) => {
+      const inode = await this.#changes.create(directory, name, mode, flags, caller);
+      if (typeof inode === 'number') return inode;
+      const opened = await this.#files.openCreated(inode, flags, caller);
+      return typeof opened === 'number' ? opened : { entry: entryOf(inode, directory), opened };
+    });
+  }
+
+  mknod(
+    parent: NodeId,
+    name: Uint8Array,
+    mode: number,
+    device: { readonly major: number; readonly minor: number },
+    context: CallContext,
+  ): Answer<Entry> {
+    return this.#make(parent, context, (directory, caller) =>
+      this.#changes.mknod(directory, name, mode, device, caller),
+    );
+  }
+
+  mkdir(parent: NodeId, name: Uint8Array, mode: number, context: CallContext): Answer<Entry> {
+    return this.#make(parent, context, (directory, caller) =>
+      this.#changes.mkdir(directory, name, mode, caller),
+    );
+  }
+
+  symlink(parent: NodeId, name: Uint8Array, target: Uint8Array, context: CallContext): Answer<Entry> {
+    return this.#make(parent, context, (directory, caller) =>
+      this.#changes.symlink(directory, name, target, caller),
+    );
+  }
+
+  link(nodeId: NodeId, newParent: NodeId, newName: Uint8Array, context: CallContext): Answer<Entry> {
+    const inode = this.#inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    return this.#make(newParent, context, (directory, caller) =>
+      this.#changes.link(inode, directory, newName, caller),
+    );
+  }
+
+  unlink(parent: NodeId, name: Uint8Array, context: CallContext): Answer<0> {
+    return this.#in(parent, context, (directory, caller) => this.#changes.unlink(directory, name, caller));
+  }
+
+  rmdir(parent: NodeId, name: Uint8Array, context: CallContext): Answer<0> {
+    return this.#in(parent, context, (directory, caller) => this.#changes.rmdir(directory, name, caller));
+  }
+
+  rename(
+    parent: NodeId,
+    name: Uint8Array,
+    newParent: NodeId,
+    newName: Uint8Array,
+    flags: number,
+    context: CallContext,
+  ): Answer<0> {
+    const target = this.#inodes.get(newParent);
+    if (target === undefined) return ESTALE;
+    return this.#in(parent, context, (directory, caller) =>
+      this.#changes.rename(directory, name, target, newName, flags, caller),
+    );
   }
 
   opendir(nodeId: NodeId, context: CallContext): Answer<Opened> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
-    const add = (): Opened => {
-      const fileHandle = this.#nextDirectoryHandle;
-      this.#nextDirectoryHandle += 1n;
-      const stream = new DirectoryStream(this.#link, inode.handle);
-      this.#directories.set(fileHandle, { inode, stream, pageVersion: inode.version });
-      return { fileHandle, keepCache: false };
-    };
     const caller = this.#caller(context, inode);
-    if (inode.remainingMs > 0 && ((inode.accessOf.get(caller.key) ?? 0) & ACCESS3_READ) !== 0) return add();
-    return this.#guard(async () => {
-      const rights = await this.#knowledge.rights(inode, caller, true);
-      if (typeof rights === 'object') return rights.errno;
-      return (rights & ACCESS3_READ) === 0 ? EACCES : add();
-    });
+    return this.#listings.openAtOnce(inode, caller) ?? this.#guard(() => this.#listings.open(inode, caller));
   }
 
   readdir(fileHandle: bigint, cookie: bigint, sink: DirectorySink, context: CallContext): Answer<0> {
-    const open = this.#directories.get(fileHandle);
+    const open = this.#listings.find(fileHandle);
     if (open === undefined) return EBADF;
-    return this.#guard(() => this.#readdir(open, cookie, sink, this.#caller(context, open.inode)));
-  }
-
-  async #readdir(
-    open: OpenDirectory,
-    cookie: bigint,
-    sink: DirectorySink,
-    caller: Caller,
-  ): Promise<Outcome<0>> {
-    const { inode: directory, stream } = open;
-    // One round trip for each call of the kernel: it asks again for what did not come.
-    const page = await stream.after(cookie, caller, (fetched) => {
-      this.#knowledge.learn(directory, fetched.directoryAttributes);
-      open.pageVersion = directory.version;
-    });
-    if (typeof page === 'number') return this.#knowledge.failed(directory, page);
-    for (const entry of page.entries) {
-      if (!this.#addEntry(open, entry, page.fetchedMs, sink)) break;
-    }
-    return 0;
-  }
-
-  #addEntry(
-    open: OpenDirectory,
-    entry: DirectoryPage['entries'][number],
-    fetchedMs: number,
-    sink: DirectorySink,
-  ): boolean {
-    const { name, cookie, fileid, name_handle: handle, name_attributes: attributes } = entry;
-    const known = attributes === null ? undefined : attributesOfFattr3(attributes);
-    const type = known === undefined ? 0 : known.mode & S_IFMT;
-    if (handle === null || known === undefined || isDots(name)) return sink.add(name, cookie, fileid, type);
-    if (!sink.wantsEntries || this.#inodes.size >= LISTED_INODES_MAX) {
-      if (!sink.add(name, cookie, fileid, type)) return false;
-      this.#rememberName(open, name, handle.data, known, fetchedMs);
-      return true;
-    }
-    const inode = this.#inodes.intern(handle.data, known, fetchedMs);
-    const { toldVersion } = inode;
-    if (sink.add(name, cookie, fileid, type, this.#entryWithoutReference(inode, open.inode))) {
-      inode.lookups += 1n;
-      return true;
-    }
-    // The kernel was told nothing by an entry that had no room.
-    inode.toldVersion = toldVersion;
-    this.#inodes.drop(inode);
-    return false;
-  }
-
-  /** Remembers a name the kernel was told without its inode, for the LOOKUP that follows. */
-  #rememberName(
-    open: OpenDirectory,
-    name: Uint8Array,
-    handle: Uint8Array,
-    attributes: Attributes,
-    fetchedMs: number,
-  ): void {
-    const { acregminMs, acdirminMs } = this.#options.attributeTimes;
-    const validMs = isDirectory(attributes) ? acdirminMs : acregminMs;
-    if (validMs === 0) return;
-    this.#names.set(open.inode.nodeId, name, {
-      handle,
-      attributes,
-      directoryVersion: open.pageVersion,
-      expiresMs: fetchedMs + validMs,
-    });
+    return this.#guard(() => this.#listings.read(open, cookie, sink, this.#caller(context, open.inode)));
   }
 
   releasedir(fileHandle: bigint): void {
-    this.#directories.delete(fileHandle);
+    this.#listings.release(fileHandle);
+  }
+
+  fsyncdir(fileHandle: bigint, _dataOnly: boolean, context: CallContext): Answer<0> {
+    const open = this.#listings.find(fileHandle);
+    if (open === undefined) return EBADF;
+    return this.#guard(() => this.#changes.syncDirectory(open.inode, this.#caller(context, open.inode)));
   }
 
   statfs(nodeId: NodeId, context: CallContext): Answer<FileSystemStatistics> {
@@ -445,30 +461,36 @@ export class Gateway implements Operations {
     }
     // EOPNOTSUPP makes ls and others stop asking for file after file: NFSv3 has no attributes for them.
     if (!name.startsWith(XATTR_PREFIX)) return name.startsWith('user.') ? ENODATA : EOPNOTSUPP;
-    const text = this.#explain(inode, name.slice(XATTR_PREFIX.length));
+    const text = explain(inode, name.slice(XATTR_PREFIX.length), this.#link, this.#routes.why);
     return text === undefined ? ENODATA : { value: Buffer.from(text) };
-  }
-
-  #explain(inode: Inode, what: string): string | undefined {
-    switch (what) {
-      case 'route':
-        return this.#link.session.route;
-      case 'datapath':
-        return inode.open === undefined ? 'not open' : dataPathOf(inode.open);
-      case 'why': {
-        const link = this.#link.isConnected
-          ? this.#routes.why
-          : `the server is away, last reached by: ${this.#routes.why}`;
-        return inode.open === undefined ? link : `${link}; ${inode.open.why}`;
-      }
-      default:
-        return undefined;
-    }
   }
 
   /** Who asks about an inode. */
   #caller(context: CallContext, inode: Inode): Caller {
     return this.#callers.caller(context, [inode.attributes.gid]);
+  }
+
+  /** Does something in a directory. */
+  #in<T>(
+    nodeId: NodeId,
+    context: CallContext,
+    act: (directory: Inode, caller: Caller) => Promise<Outcome<T>>,
+  ): Answer<T> {
+    const directory = this.#inodes.get(nodeId);
+    if (directory === undefined) return ESTALE;
+    return this.#guard(() => act(directory, this.#caller(context, directory)));
+  }
+
+  /** Makes a name in a directory, and answers it as LOOKUP would. */
+  #make(
+    nodeId: NodeId,
+    context: CallContext,
+    make: (directory: Inode, caller: Caller) => Promise<Outcome<Inode>>,
+  ): Answer<Entry> {
+    return this.#in(nodeId, context, async (directory, caller) => {
+      const inode = await make(directory, caller);
+      return typeof inode === 'number' ? inode : entryOf(inode, directory);
+    });
   }
 
   /** Turns what can go wrong with a call into an errno; anything else is a fault of ours and passes on. */
@@ -483,9 +505,4 @@ export class Gateway implements Operations {
       return errno;
     }
   }
-}
-
-function isDots(name: Uint8Array): boolean {
-  const DOT = 0x2e;
-  return (name.length === 1 && name[0] === DOT) || (name.length === 2 && name[0] === DOT && name[1] === DOT);
 }

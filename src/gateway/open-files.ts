@@ -10,7 +10,15 @@ import { KeptFiles } from './kept-files.ts';
 import type { Knowledge, Rights } from './knowledge.ts';
 import { MappedFiles } from './mapped-files.ts';
 import { countsByDataPath, dataPathOf, type DataPath, type HeldFile, type OpenInode } from './open-inode.ts';
-import type { Answer, Errno, Opened, Outcome } from './operations.ts';
+import type {
+  Answer,
+  AttributeChanges,
+  AttributesReply,
+  Errno,
+  Opened,
+  Outcome,
+  WriteData,
+} from './operations.ts';
 import { PageReader } from './page-reader.ts';
 import { StatusError } from './status-error.ts';
 import { WireReader, type WireRead } from './wire-reader.ts';
@@ -20,6 +28,7 @@ const EIO = 5;
 const EBADF = 9;
 const EACCES = 13;
 const EINVAL = 22;
+const EROFS = 30;
 const ELOOP = 40;
 const EOPNOTSUPP = 95;
 /** include/linux/fs.h: the file is opened to run it. The kernel leaves the bit among the flags of OPEN. */
@@ -292,6 +301,35 @@ export class OpenFiles {
     if (lengthBytes > count || lengthBytes !== reply.count) throw new StatusError(EIO);
     // A reply without data that is not the end would be asked again for ever.
     return { pieces: reply.data, lengthBytes, eof: reply.eof || lengthBytes === 0 };
+  }
+
+  write(
+    _fileHandle: bigint,
+    _offset: bigint,
+    _data: WriteData,
+    _flags: number,
+  ): Answer<{ readonly writtenBytes: number }> {
+    return EBADF;
+  }
+
+  /** Sends what was written, and waits until it is at the server: close(2). */
+  flush(_fileHandle: bigint, _signal: AbortSignal): Promise<Errno> {
+    return Promise.resolve(0);
+  }
+
+  /** Sends what was written, and waits until it is on stable storage: fsync(2). */
+  sync(_fileHandle: bigint, _signal: AbortSignal): Promise<Errno> {
+    return Promise.resolve(0);
+  }
+
+  /** Changes attributes, after what was written before. */
+  setattr(_inode: Inode, _changes: AttributeChanges, _caller: Caller): Promise<Outcome<AttributesReply>> {
+    return Promise.resolve(EROFS);
+  }
+
+  /** Opens a file that the caller has just made, or found by UNCHECKED: CREATE of FUSE opens in the same step. */
+  openCreated(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
+    return this.open(inode, flags, caller);
   }
 
   release(fileHandle: bigint): void {

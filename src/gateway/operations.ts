@@ -62,14 +62,47 @@ export interface Entry {
   readonly attributes: AttributesReply | undefined;
 }
 
+/** A time to set: a moment, or the server's present one (UTIME_NOW). */
+export type TimeToSet = Timestamp | 'now';
+
+/** What SETATTR changes: only what is there. Nothing at all asks to clear set-user-id and set-group-id. */
+export interface AttributeChanges {
+  /** Permission bits (07777). */
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Bytes. */
+  readonly size?: bigint;
+  readonly atime?: TimeToSet;
+  readonly mtime?: TimeToSet;
+  /** The open file through which it is asked, as ftruncate(2) does: what was allowed at its open is allowed now. */
+  readonly fileHandle?: bigint;
+}
+
 /** How a file was opened. */
 export interface Opened {
-  /** Comes back in READ and RELEASE. */
+  /** Comes back in READ, WRITE and RELEASE. */
   readonly fileHandle: bigint;
   /** Set where the kernel reads the server's own pages: the id that KernelServices.openBacking returned. */
   readonly backingId?: number;
   /** Whether what the kernel has cached of the file still holds. */
   readonly keepCache: boolean;
+}
+
+/** A file that was made and opened in one step. */
+export interface Created {
+  readonly entry: Entry;
+  readonly opened: Opened;
+}
+
+/**
+ * The bytes of a WRITE, in the driver's memory: good until the operation returns. Whoever wants them longer copies them,
+ * or takes them over where the driver lets them go.
+ */
+export interface WriteData {
+  readonly bytes: Uint8Array;
+  /** Makes the bytes the caller's own, for as long as they are reachable: without a copy where that is worth it. */
+  take(): Uint8Array;
 }
 
 /** Receives directory entries until it is full. */
@@ -137,12 +170,73 @@ export interface Operations {
     whence: number,
     context: CallContext,
   ): Answer<{ readonly offset: bigint }>;
-  release(fileHandle: bigint): void;
+  /**
+   * Takes bytes to write; what was taken is at the server at the latest when FLUSH or FSYNC has answered 0.
+   *
+   * @param flags of open(2), as they are now: O_SYNC and O_DSYNC want the bytes on stable storage before the answer
+   * @returns how many bytes were taken, all of them unless something failed
+   */
+  write(
+    fileHandle: bigint,
+    offset: bigint,
+    data: WriteData,
+    flags: number,
+    context: CallContext,
+  ): Answer<{ readonly writtenBytes: number }>;
+  /** A descriptor of the file is closed: what was written goes to the server, and what failed is told. */
   flush(fileHandle: bigint, context: CallContext): Answer<0>;
+  /** @param dataOnly fdatasync(2) */
+  fsync(fileHandle: bigint, dataOnly: boolean, context: CallContext): Answer<0>;
+  /** @param mode FALLOC_FL_* bits of fallocate(2) */
+  fallocate(
+    fileHandle: bigint,
+    mode: number,
+    offset: bigint,
+    lengthBytes: bigint,
+    context: CallContext,
+  ): Answer<0>;
+  release(fileHandle: bigint): void;
+  setattr(nodeId: NodeId, changes: AttributeChanges, context: CallContext): Answer<AttributesReply>;
+  /**
+   * Makes a regular file and opens it; an existing one is opened unless `flags` has O_EXCL.
+   *
+   * @param mode permission bits (07777), the umask applied
+   * @param flags of open(2)
+   */
+  create(
+    parent: NodeId,
+    name: Uint8Array,
+    mode: number,
+    flags: number,
+    context: CallContext,
+  ): Answer<Created>;
+  /** @param mode type (S_IFMT) and permission bits, the umask applied */
+  mknod(
+    parent: NodeId,
+    name: Uint8Array,
+    mode: number,
+    device: { readonly major: number; readonly minor: number },
+    context: CallContext,
+  ): Answer<Entry>;
+  mkdir(parent: NodeId, name: Uint8Array, mode: number, context: CallContext): Answer<Entry>;
+  symlink(parent: NodeId, name: Uint8Array, target: Uint8Array, context: CallContext): Answer<Entry>;
+  link(nodeId: NodeId, newParent: NodeId, newName: Uint8Array, context: CallContext): Answer<Entry>;
+  unlink(parent: NodeId, name: Uint8Array, context: CallContext): Answer<0>;
+  rmdir(parent: NodeId, name: Uint8Array, context: CallContext): Answer<0>;
+  /** @param flags RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4 */
+  rename(
+    parent: NodeId,
+    name: Uint8Array,
+    newParent: NodeId,
+    newName: Uint8Array,
+    flags: number,
+    context: CallContext,
+  ): Answer<0>;
   opendir(nodeId: NodeId, context: CallContext): Answer<Opened>;
   /** @param cookie 0n, or that of the last entry taken */
   readdir(fileHandle: bigint, cookie: bigint, sink: DirectorySink, context: CallContext): Answer<0>;
   releasedir(fileHandle: bigint): void;
+  fsyncdir(fileHandle: bigint, dataOnly: boolean, context: CallContext): Answer<0>;
   statfs(nodeId: NodeId, context: CallContext): Answer<FileSystemStatistics>;
   getxattr(nodeId: NodeId, name: string, context: CallContext): Answer<{ readonly value: Uint8Array }>;
   /** The file system is being unmounted; called once, after all others. */

@@ -16,7 +16,7 @@ import { attributes, readAcl } from '../store/operations.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import { attributesOf, postOpAttributes } from './attributes.ts';
 import type { ServerContext } from './client-session.ts';
-import { onFile } from './nfs-procedures.ts';
+import { onFile } from './target.ts';
 
 const EVERYTHING = NFS_ACL | NFS_ACLCNT | NFS_DFACL | NFS_DFACLCNT;
 

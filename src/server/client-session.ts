@@ -51,10 +51,26 @@ export class ClientSession {
   }
 }
 
+/**
+ * A call that must take effect once, however often it is sent. Before the procedure changes anything, in the same turn, it
+ * says what the change starts from.
+ */
+export interface Intent {
+  /**
+   * Keeps `before`, so that it outlives the server.
+   *
+   * @returns undefined where this call is carried out for the first time. Otherwise what the first execution had kept
+   * when the server died under it: the procedure looks whether that one had taken effect, and answers as it would have
+   */
+  begin(before: Uint8Array): Uint8Array | undefined;
+}
+
 /** What every procedure receives beside its arguments. */
 export interface ServerContext {
   readonly call: CallInfo;
   readonly session: ClientSession;
+  /** Set for calls that are not idempotent, from clients that send the same call again after the server died. */
+  readonly intent?: Intent | undefined;
 }
 
 /** Ports below this one need root (CAP_NET_BIND_SERVICE) at the client: IPPORT_RESERVED. */

@@ -1,4 +1,4 @@
-/** The NFS program: RFC 1813 section 3.3. Exports are read-only, so the writing half answers NFS3ERR_ROFS. */
+/** The NFS program: RFC 1813 section 3.3. What changes anything is in name-procedures.ts and write-procedures.ts. */
 import {
   ACCESS3_DELETE,
   ACCESS3_EXECUTE,
@@ -26,9 +26,9 @@ import {
   type entryplus3,
 } from '../nfs3/nfs.ts';
 import { TRANSFER_BYTES_MAX } from '../nfs3/limits.ts';
-import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
+import { NFS3_OK } from '../nfs3/status.ts';
 import { MODE_WITHOUT_ACL } from '../nfs3/posix-acl.ts';
-import { FTYPE3, type fattr3, type nfs_fh3, type wcc_data } from '../nfs3/types.ts';
+import { FTYPE3, type fattr3 } from '../nfs3/types.ts';
 import type { Handlers } from '../rpc/program.ts';
 import {
   R_OK,
@@ -45,61 +45,20 @@ import {
 import { readDirectory, type DirectoryPosition } from '../store/read-directory.ts';
 import { readSource, type PageSource } from '../store/open-file.ts';
 import type { Store, StoreNode } from '../store/store.ts';
-import type { Identity } from '../store/identity.ts';
 import { attributesOf, fattr3ToSend, postOpAttributes } from './attributes.ts';
-import { callerIdentity, mayUseExport, type ServerContext } from './client-session.ts';
+import type { ServerContext } from './client-session.ts';
 import { DirectoryReplyBudget } from './directory-reply.ts';
 import { DIRECTORY_REPLY_BYTES_MAX } from './limits.ts';
 import { withReplyRoom } from './reply-room.ts';
-import { orStatus, statusOfError } from './outcome.ts';
+import { nameProcedures } from './name-procedures.ts';
+import { statusOfError } from './outcome.ts';
+import { onFile, type Target } from './target.ts';
+import { writeProcedures } from './write-procedures.ts';
 
-const NO_WCC: wcc_data = { before: null, after: null };
 const TRANSFER_MULTIPLE_BYTES = 4096;
 const LINK_MAX = 32_000;
 const NAME_MAX = 255;
 const FILE_SIZE_MAX = 0x7fff_ffff_ffff_ffffn;
-
-/** A file of an export and who wants something of it. */
-export interface Target {
-  readonly node: StoreNode;
-  readonly identity: Identity;
-}
-
-class AccessDenied extends Error {}
-
-/** The file behind a handle. Throws StoreError for a handle that is wrong, AccessDenied for a client that may not. */
-function target(store: Store, handle: nfs_fh3, context: ServerContext): Target {
-  const node = store.resolve(handle.data);
-  if (!mayUseExport(context.session, node.export.options)) throw new AccessDenied();
-  context.session.usesExports = true;
-  return { node, identity: callerIdentity(context, node.export.options) };
-}
-
-/**
- * Runs the body of a procedure on the file behind a handle. A failure is answered with its status and, where the
- * handle was good, the file's attributes.
- */
-export function onFile<T>(
-  store: Store,
-  handle: nfs_fh3,
-  context: ServerContext,
-  body: (target: Target) => T,
-  fail: (status: nfs3error, node: StoreNode | undefined) => T,
-): T {
-  let found: Target | undefined;
-  return orStatus(
-    () => {
-      try {
-        found = target(store, handle, context);
-        return body(found);
-      } catch (error) {
-        if (error instanceof AccessDenied) return fail(NFSSTAT3.NFS3ERR_ACCES, undefined);
-        throw error;
-      }
-    },
-    (status) => fail(status, found?.node),
-  );
-}
 
 function grantedRights(wanted: number, { node, identity }: Target, isDirectory: boolean): number {
   const search = isDirectory ? ACCESS3_LOOKUP : ACCESS3_EXECUTE;
@@ -201,25 +160,6 @@ function entryAttributes(directory: StoreNode, { handle, attributes, lacksAcl }:
 
 /** The NFS procedures over one store. */
 export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, ServerContext> {
-  /** Every change is refused, but a wrong handle, the first of them, is still told from a right one. */
-  const refuse = (context: ServerContext, ...handles: readonly nfs_fh3[]): nfs3error => {
-    for (const handle of handles) {
-      const wrong = onFile<nfs3error | undefined>(
-        store,
-        handle,
-        context,
-        () => undefined,
-        (status) => status,
-      );
-      if (wrong !== undefined) return wrong;
-    }
-    return NFSSTAT3.NFS3ERR_ROFS;
-  };
-  const refuseChange = (handle: nfs_fh3, context: ServerContext) => ({
-    status: refuse(context, handle),
-    wcc: NO_WCC,
-  });
-
   return {
     NULL: () => undefined,
 
@@ -371,24 +311,7 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
         (status, node) => ({ status, obj_attributes: postOpAttributes(node) }),
       ),
 
-    SETATTR: (args, context) => refuseChange(args.object, context),
-    WRITE: (args, context) => refuseChange(args.file, context),
-    CREATE: (args, context) => refuseChange(args.where.dir, context),
-    MKDIR: (args, context) => refuseChange(args.where.dir, context),
-    SYMLINK: (args, context) => refuseChange(args.where.dir, context),
-    MKNOD: (args, context) => refuseChange(args.where.dir, context),
-    REMOVE: (args, context) => refuseChange(args.object.dir, context),
-    RMDIR: (args, context) => refuseChange(args.object.dir, context),
-    COMMIT: (args, context) => refuseChange(args.file, context),
-    RENAME: (args, context) => ({
-      status: refuse(context, args.from.dir, args.to.dir),
-      fromdir_wcc: NO_WCC,
-      todir_wcc: NO_WCC,
-    }),
-    LINK: (args, context) => ({
-      status: refuse(context, args.file, args.link.dir),
-      file_attributes: null,
-      linkdir_wcc: NO_WCC,
-    }),
+    ...nameProcedures(store),
+    ...writeProcedures(store),
   };
 }

@@ -1,0 +1,49 @@
+/** From a file handle to the file and the caller: what every procedure begins with. */
+import { NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
+import type { nfs_fh3 } from '../nfs3/types.ts';
+import type { Identity } from '../store/identity.ts';
+import type { Store, StoreNode } from '../store/store.ts';
+import { callerIdentity, mayUseExport, type ServerContext } from './client-session.ts';
+import { orStatus } from './outcome.ts';
+
+/** A file of an export and who wants something of it. */
+export interface Target {
+  readonly node: StoreNode;
+  readonly identity: Identity;
+}
+
+class AccessDenied extends Error {}
+
+/** The file behind a handle. Throws StoreError for a handle that is wrong, AccessDenied for a client that may not. */
+export function target(store: Store, handle: nfs_fh3, context: ServerContext): Target {
+  const node = store.resolve(handle.data);
+  if (!mayUseExport(context.session, node.export.options)) throw new AccessDenied();
+  context.session.usesExports = true;
+  return { node, identity: callerIdentity(context, node.export.options) };
+}
+
+/**
+ * Runs the body of a procedure on the file behind a handle. A failure is answered with its status and, where the
+ * handle was good, the file's attributes.
+ */
+export function onFile<T>(
+  store: Store,
+  handle: nfs_fh3,
+  context: ServerContext,
+  body: (target: Target) => T,
+  fail: (status: nfs3error, node: StoreNode | undefined) => T,
+): T {
+  let found: Target | undefined;
+  return orStatus(
+    () => {
+      try {
+        found = target(store, handle, context);
+        return body(found);
+      } catch (error) {
+        if (error instanceof AccessDenied) return fail(NFSSTAT3.NFS3ERR_ACCES, undefined);
+        throw error;
+      }
+    },
+    (status) => fail(status, found?.node),
+  );
+}
