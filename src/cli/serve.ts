@@ -39,8 +39,8 @@ export function serveCommand(): Command {
   return new Command('serve')
     .description('serve directories: near guests over a Unix socket, everybody else by NFSv3 over TCP')
     .option(
-      '--export <NAME=DIR[,ro][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure][,grants=descriptors|pages|none]>',
-      'a directory and the name it is mounted by, as /NAME; repeats (squash=root, grants=descriptors)',
+      '--export <NAME=DIR[,ro|rw][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure][,grants=descriptors|pages|none]>',
+      'a directory and the name it is mounted by, as /NAME; repeats (rw, squash=root, grants=descriptors)',
       collect,
     )
     .option('--listen <addr:port>', 'TCP address for clients anywhere; port 0: any; repeats', collect)
@@ -298,7 +298,7 @@ function announce(options: ServeOptions, server: DataAccessServer, log: Logger):
         handles: tree.handles,
         isolation: tree.isolation,
       },
-      'exported read-only',
+      tree.options.readOnly ? 'exported read-only' : 'exported',
     );
   }
   if (!canSwitchIdentity()) log.warn('not root: every caller is served as the user this server runs as');

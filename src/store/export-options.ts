@@ -6,6 +6,7 @@ export interface ExportOptions {
   name: string;
   /** Absolute. */
   directory: string;
+  /** Nobody changes anything in it. */
   readOnly: boolean;
   /** Whose ids are replaced by the anonymous ones: root's, everybody's, or nobody's. */
   squash: 'root' | 'all' | 'none';
@@ -50,9 +51,9 @@ const SQUASH = ['root', 'all', 'none'] as const;
 const GRANTS = ['descriptors', 'pages', 'none'] as const;
 
 /**
- * `NAME=DIR[,ro][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure]
+ * `NAME=DIR[,ro|rw][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure]
  * [,grants=descriptors|pages|none]`. DIR is taken from the working directory where it is relative, and cannot contain a
- * comma. Exports are read-only (`ro` says so explicitly). Throws ExportOptionError.
+ * comma. Exports can be written to unless `ro` is given; `rw` says so explicitly. Throws ExportOptionError.
  */
 export function parseExportOption(text: string): ExportOptions {
   const [place = '', ...settings] = text.split(',');
@@ -94,7 +95,7 @@ export function exportOptions(
   const options: ExportOptions = {
     name,
     directory: path.resolve(directory),
-    readOnly: true,
+    readOnly: false,
     squash: 'root',
     anonymousUid: DEFAULT_ANONYMOUS_ID,
     anonymousGid: DEFAULT_ANONYMOUS_ID,
@@ -119,7 +120,10 @@ export function exportOptions(
         : fail(`'${setting}': ${key}=0 to ${key}=${ID_MAX} is allowed`);
     switch (key) {
       case 'ro':
+      case 'rw':
         flag();
+        if (seen.has('ro') && seen.has('rw')) fail("'ro' and 'rw' exclude each other");
+        options.readOnly = key === 'ro';
         break;
       case 'secure':
         flag();
@@ -148,7 +152,7 @@ export function exportOptions(
         }
         break;
       default:
-        fail(`'${setting}': ro, squash=, anonuid=, anongid=, clients=, secure and grants= are allowed`);
+        fail(`'${setting}': ro, rw, squash=, anonuid=, anongid=, clients=, secure and grants= are allowed`);
     }
   }
   return options;

@@ -10,9 +10,9 @@ import type { ExportOptions } from './export-options.ts';
 import { EXPORT_ID_BYTES, fitsFileHandle } from './file-handle.ts';
 
 /**
- * How an export is kept apart: `private-mount` is a read-only clone of its mount, in which no other mount is seen and
- * whose descriptors cannot be reopened for writing; `one-file-system` is the directory itself, where other mounts
- * are refused on the way (EXDEV).
+ * How an export is kept apart: `private-mount` is a clone of its mount, in which no other mount is seen; that of a
+ * read-only export is read-only itself, so that its descriptors cannot be reopened for writing. `one-file-system` is the
+ * directory itself, where other mounts are refused on the way (EXDEV).
  */
 export type Isolation = 'private-mount' | 'one-file-system';
 

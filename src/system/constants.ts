@@ -18,7 +18,12 @@ export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_EACCESS = 0x200;
+export const AT_REMOVEDIR = 0x200;
+export const AT_SYMLINK_FOLLOW = 0x400;
 export const AT_EMPTY_PATH = 0x1000;
+
+// include/uapi/linux/fs.h
+export const RENAME_NOREPLACE = 1;
 
 // include/uapi/linux/openat2.h
 export const RESOLVE_NO_XDEV = 0x01;
@@ -28,9 +33,13 @@ export const RESOLVE_BENEATH = 0x08;
 
 // The file type bits of a mode (inode(7)).
 export const S_IFMT = 0o170000;
+export const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;
 export const S_IFREG = 0o100000;
+export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
+export const S_IFCHR = 0o020000;
+export const S_IFIFO = 0o010000;
 
 // access(2)
 export const X_OK = 1;

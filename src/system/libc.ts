@@ -2,7 +2,7 @@ import koffi from 'koffi';
 import { ErrnoError } from './errno.ts';
 
 /** A pointer argument: the bytes themselves, an address, or null. */
-export type Pointer = Uint8Array | Uint32Array | BigUint64Array | bigint | null;
+export type Pointer = Uint8Array | Uint32Array | BigUint64Array | BigInt64Array | bigint | null;
 
 // Null loads what the running Node is linked with, glibc or musl alike.
 const library = koffi.load(null);
@@ -50,6 +50,19 @@ export const libc = {
   accept4: declare<Call<[number, Pointer, Pointer, number]>>('int accept4(int, void *, void *, int)'),
   sendmsg: declare<Call<[number, Pointer, number]>>('long sendmsg(int, void *, int)'),
   recvmsg: declare<Call<[number, Pointer, number]>>('long recvmsg(int, void *, int)'),
+  mkdirat: declare<Call<[number, Pointer, number]>>('int mkdirat(int, void *, uint)'),
+  mknodat: declare<Call<[number, Pointer, number, number]>>('int mknodat(int, void *, uint, uint64)'),
+  symlinkat: declare<Call<[Pointer, number, Pointer]>>('int symlinkat(void *, int, void *)'),
+  linkat: declare<Call<[number, Pointer, number, Pointer, number]>>(
+    'int linkat(int, void *, int, void *, int)',
+  ),
+  unlinkat: declare<Call<[number, Pointer, number]>>('int unlinkat(int, void *, int)'),
+  fchmodat: declare<Call<[number, Pointer, number, number]>>('int fchmodat(int, void *, uint, int)'),
+  fchownat: declare<Call<[number, Pointer, number, number, number]>>(
+    'int fchownat(int, void *, uint, uint, int)',
+  ),
+  utimensat: declare<Call<[number, Pointer, Pointer, number]>>('int utimensat(int, void *, void *, int)'),
+  ftruncate: declare<Call<[number, bigint]>>('int ftruncate(int, int64)'),
   fallocate: declare<Call<[number, number, number, number]>>('int fallocate(int, int, int64, int64)'),
   mmap: declare<Call<[bigint | null, number, number, number, number, number], bigint>>(
     'void *mmap(void *, size_t, int, int, int, int64)',
@@ -86,6 +99,10 @@ const syscallCommand = declare<Call<[number, number, number, Pointer, Pointer, n
 );
 const syscallPair = declare<Call<[number, Pointer, Pointer]>>('long syscall(long, void *, void *)');
 
+const syscallTwoPaths = declare<Call<[number, number, Pointer, number, Pointer, number]>>(
+  'long syscall(long, long, void *, long, void *, long)',
+);
+
 /** arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (arm64). */
 const SYSCALL_NUMBERS = {
   x64: {
@@ -108,6 +125,7 @@ const SYSCALL_NUMBERS = {
     fsopen: 430,
     fsconfig: 431,
     fsmount: 432,
+    renameat2: 316,
   },
   arm64: {
     getdents64: 61,
@@ -129,6 +147,7 @@ const SYSCALL_NUMBERS = {
     fsopen: 430,
     fsconfig: 431,
     fsmount: 432,
+    renameat2: 276,
   },
 } as const;
 
@@ -173,6 +192,8 @@ export const kernel = {
   fsopen: (type: Pointer, flags: number) => syscallName(NR.fsopen, type, flags),
   fsconfig: (fd: number, command: number) => syscallCommand(NR.fsconfig, fd, command, null, null, 0),
   fsmount: (fd: number, flags: number) => syscallInts(NR.fsmount, fd, flags, 0),
+  renameat2: (fromFd: number, from: Pointer, toFd: number, to: Pointer, flags: number) =>
+    syscallTwoPaths(NR.renameat2, fromFd, from, toFd, to, flags),
 };
 
 /** The error of the call just made: errno is read first thing, before anything else can change it. */
@@ -197,23 +218,33 @@ export function memoryAt(address: bigint, lengthBytes: number): ArrayBuffer {
 
 const PATH_MAX = 4096;
 const pathScratch = Buffer.alloc(PATH_MAX);
+const secondPathScratch = Buffer.alloc(PATH_MAX);
 
 /**
  * The name as C wants it, valid until the next call of this function (system calls here are synchronous).
  * Throws EINVAL for a name with a NUL inside, which C would cut, and ENAMETOOLONG from 4096 bytes.
  */
 export function pathArgument(name: Uint8Array | string, syscall: string): Buffer {
+  return writePath(pathScratch, name, syscall);
+}
+
+/** The same for the second name of a call that takes two. */
+export function secondPathArgument(name: Uint8Array | string, syscall: string): Buffer {
+  return writePath(secondPathScratch, name, syscall);
+}
+
+function writePath(scratch: Buffer, name: Uint8Array | string, syscall: string): Buffer {
   const length =
     typeof name === 'string'
       ? Buffer.byteLength(name) < PATH_MAX
-        ? pathScratch.write(name)
+        ? scratch.write(name)
         : PATH_MAX
       : name.length;
   if (length >= PATH_MAX) throw new ErrnoError('ENAMETOOLONG', syscall);
-  if (typeof name !== 'string') pathScratch.set(name);
-  pathScratch[length] = 0;
-  if (pathScratch.indexOf(0) < length) throw new ErrnoError('EINVAL', syscall, 'a name contains NUL');
-  return pathScratch;
+  if (typeof name !== 'string') scratch.set(name);
+  scratch[length] = 0;
+  if (scratch.indexOf(0) < length) throw new ErrnoError('EINVAL', syscall, 'a name contains NUL');
+  return scratch;
 }
 
 export const EMPTY_PATH = Buffer.alloc(1);

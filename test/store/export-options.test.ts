@@ -6,13 +6,14 @@ t.test('defaults', async (t) => {
   t.same(parseExportOption('data=/srv/data'), {
     name: 'data',
     directory: '/srv/data',
-    readOnly: true,
+    readOnly: false,
     squash: 'root',
     anonymousUid: 65534,
     anonymousGid: 65534,
     grants: 'descriptors',
     secure: false,
   });
+  t.equal(parseExportOption('data=/srv/data,rw').readOnly, false);
   t.equal(parseExportOption('a=b').directory, path.resolve('b'));
   t.equal(parseExportOption('a=/x=y').directory, '/x=y');
 });
@@ -24,6 +25,7 @@ t.test('every setting', async (t) => {
     ),
     {
       name: 'A.b-1_',
+      readOnly: true,
       squash: 'all',
       anonymousUid: 0,
       anonymousGid: 4294967294,
@@ -44,7 +46,7 @@ t.test('what is wrong is named, with what is allowed', async (t) => {
     ['a=', /directory is missing/],
     ['a=/d\0', /NUL/],
     ['a=/d,grants=all', /grants=descriptors\|pages\|none/],
-    ['a=/d,rw', /'rw': ro, squash=, anonuid=, anongid=, clients=, secure and grants= are allowed/],
+    ['a=/d,wo', /'wo': ro, rw, squash=, anonuid=, anongid=, clients=, secure and grants= are allowed/],
     ['a=/d,', /''/],
     ['a=/d,ro=1', /ro takes no value/],
     ['a=/d,secure=1', /secure takes no value/],
@@ -52,6 +54,9 @@ t.test('what is wrong is named, with what is allowed', async (t) => {
     ['a=/d,anongid=4294967295', /anongid=0 to anongid=4294967294/],
     ['a=/d,anonuid', /'anonuid'/],
     ['a=/d,ro,ro', /'ro' is given twice/],
+    ['a=/d,ro,rw', /'ro' and 'rw' exclude each other/],
+    ['a=/d,rw,squash=all,ro', /'ro' and 'rw' exclude each other/],
+    ['a=/d,rw=1', /rw takes no value/],
     ['a=/d,squash=me', /'squash=me': squash=root\|all\|none is allowed/],
     ['a=/d,squash', /'squash': squash=root/],
     ['a=/d,clients=10.0.0.0/33', /client '10.0.0.0\/33'/],
