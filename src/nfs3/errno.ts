@@ -70,6 +70,7 @@ const STATUS_OF_ERRNO: ReadonlyMap<number, nfs3error> = new Map<number, nfs3erro
   [39, NFSSTAT3.NFS3ERR_NOTEMPTY], // ENOTEMPTY
   [40, NFSSTAT3.NFS3ERR_INVAL], // ELOOP: a symbolic link where none may be
   [61, NFSSTAT3.NFS3ERR_IO], // ENODATA
+  [75, NFSSTAT3.NFS3ERR_INVAL], // EOVERFLOW: an id that a user namespace does not have
   [84, NFSSTAT3.NFS3ERR_INVAL], // EILSEQ
   [95, NFSSTAT3.NFS3ERR_NOTSUPP], // EOPNOTSUPP
   [116, NFSSTAT3.NFS3ERR_STALE], // ESTALE

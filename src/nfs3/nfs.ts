@@ -194,12 +194,14 @@ export const RENAME3args = struct('RENAME3args', { from: diropargs3, to: diropar
 export type RENAME3args = Infer<typeof RENAME3args>;
 const renameWcc = struct('resok', { fromdir_wcc: wcc_data, todir_wcc: wcc_data });
 export const RENAME3res = result('RENAME3res', renameWcc, renameWcc);
+export type RENAME3res = Infer<typeof RENAME3res>;
 
 // 3.3.15 LINK
 export const LINK3args = struct('LINK3args', { file: nfs_fh3, link: diropargs3 });
 export type LINK3args = Infer<typeof LINK3args>;
 const linkWcc = struct('resok', { file_attributes: post_op_attr, linkdir_wcc: wcc_data });
 export const LINK3res = result('LINK3res', linkWcc, linkWcc);
+export type LINK3res = Infer<typeof LINK3res>;
 
 // 3.3.16 READDIR
 export const READDIR3args = struct('READDIR3args', {

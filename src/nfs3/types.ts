@@ -61,6 +61,7 @@ export type post_op_attr = Infer<typeof post_op_attr>;
 export const post_op_fh3 = optional(nfs_fh3);
 
 export const wcc_attr = struct('wcc_attr', { size: u64, mtime: nfstime3, ctime: nfstime3 });
+export type wcc_attr = Infer<typeof wcc_attr>;
 export const wcc_data = struct('wcc_data', { before: optional(wcc_attr), after: post_op_attr });
 export type wcc_data = Infer<typeof wcc_data>;
 

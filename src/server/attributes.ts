@@ -21,7 +21,7 @@ const TYPES: ReadonlyMap<number, ftype3> = new Map<number, ftype3>([
 ]);
 
 /** Times before 1970 and after 2106 wrap, as they do with other servers: the field has 32 bits. */
-function time(ns: bigint): nfstime3 {
+export function nfsTime(ns: bigint): nfstime3 {
   const nseconds = ((ns % NANOSECONDS) + NANOSECONDS) % NANOSECONDS;
   return { seconds: Number(BigInt.asUintN(32, (ns - nseconds) / NANOSECONDS)), nseconds: Number(nseconds) };
 }
@@ -41,9 +41,9 @@ function fattr3Of(tree: ExportTree, status: FileStatus): fattr3 {
     // An export shows one file system, and its id outlives restarts.
     fsid: tree.id.readBigUInt64BE(0),
     fileid: status.ino,
-    atime: time(status.atimeNs),
-    mtime: time(status.mtimeNs),
-    ctime: time(status.ctimeNs),
+    atime: nfsTime(status.atimeNs),
+    mtime: nfsTime(status.mtimeNs),
+    ctime: nfsTime(status.ctimeNs),
   };
 }
 

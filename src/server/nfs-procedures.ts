@@ -42,6 +42,8 @@ import {
   readlink,
   type EntryDetails,
 } from '../store/operations.ts';
+import { fileSystemKind } from '../store/file-system-kinds.ts';
+import { NAME_BYTES_MAX } from '../store/limits.ts';
 import { readDirectory, type DirectoryPosition } from '../store/read-directory.ts';
 import { readSource, type PageSource } from '../store/open-file.ts';
 import type { Store, StoreNode } from '../store/store.ts';
@@ -56,8 +58,6 @@ import { onFile, type Target } from './target.ts';
 import { writeProcedures } from './write-procedures.ts';
 
 const TRANSFER_MULTIPLE_BYTES = 4096;
-const LINK_MAX = 32_000;
-const NAME_MAX = 255;
 const FILE_SIZE_MAX = 0x7fff_ffff_ffff_ffffn;
 
 function grantedRights(wanted: number, { node, identity }: Target, isDirectory: boolean): number {
@@ -147,6 +147,12 @@ function readdirplus(
   });
   const dir_attributes = postOpAttributes(node);
   return { status: NFS3_OK, dir_attributes, cookieverf: verifier, entries, eof: isEnd };
+}
+
+function propertiesOf(node: StoreNode): number {
+  const { linksMax, hasSymbolicLinks } = fileSystemKind(node);
+  const links = (linksMax > 1 ? FSF3_LINK : 0) | (hasSymbolicLinks ? FSF3_SYMLINK : 0);
+  return links | FSF3_HOMOGENEOUS | FSF3_CANSETTIME;
 }
 
 function toCount(value: bigint): bigint {
@@ -288,7 +294,7 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
           dtpref: DIRECTORY_REPLY_BYTES_MAX,
           maxfilesize: FILE_SIZE_MAX,
           time_delta: { seconds: 0, nseconds: 1 },
-          properties: FSF3_LINK | FSF3_SYMLINK | FSF3_HOMOGENEOUS | FSF3_CANSETTIME,
+          properties: propertiesOf(node),
         }),
         (status, node) => ({ status, obj_attributes: postOpAttributes(node) }),
       ),
@@ -301,8 +307,8 @@ export function nfsProcedures(store: Store): Handlers<typeof NFS_PROCEDURES, Ser
         ({ node }) => ({
           status: NFS3_OK,
           obj_attributes: postOpAttributes(node),
-          linkmax: LINK_MAX,
-          name_max: NAME_MAX,
+          linkmax: fileSystemKind(node).linksMax,
+          name_max: Math.min(fileSystem(node).nameLengthMax, NAME_BYTES_MAX),
           no_trunc: true,
           chown_restricted: true,
           case_insensitive: false,

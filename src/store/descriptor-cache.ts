@@ -59,6 +59,11 @@ export class DescriptorCache<Value extends Retirable> {
     for (const [key, { value }] of [...this.#slots]) if (isMeant(value)) this.delete(key);
   }
 
+  /** Lets go of every value whose key begins so. */
+  deletePrefix(prefix: string): void {
+    for (const key of [...this.#slots.keys()]) if (key.startsWith(prefix)) this.delete(key);
+  }
+
   clear(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -25,3 +25,5 @@ export const HELD_DIRECTORY_IDLE_MS = 60_000;
 export const DIRECTORY_DEPTH_MAX = 2048;
 /** Files watched for changes at a time, each with one inotify watch (fs.inotify.max_user_watches is 8,192 or more). */
 export const WATCHED_FILES_MAX = 8_000;
+/** How much earlier than the clock says a new file may seem to be made: the kernel's time goes on in ticks (CONFIG_HZ). */
+export const FILE_TIME_TICK_NS = 20_000_000n;

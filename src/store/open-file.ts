@@ -167,6 +167,11 @@ export class OpenFiles {
     return opened;
   }
 
+  /** Lets go of one file, whoever opened it; held ones close when they are released. */
+  forget(key: string): void {
+    this.#cache.deletePrefix(`${key}/`);
+  }
+
   /** Lets go of every file; held ones close when they are released. */
   close(): void {
     this.#cache.clear();

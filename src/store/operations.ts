@@ -1,24 +1,9 @@
-import {
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_PATH,
-  R_OK,
-  RESOLVE_BENEATH,
-  RESOLVE_NO_MAGICLINKS,
-  RESOLVE_NO_SYMLINKS,
-  RESOLVE_NO_XDEV,
-  S_IFDIR,
-  S_IFLNK,
-  S_IFMT,
-  W_OK,
-  X_OK,
-} from '../system/constants.ts';
+import { R_OK, S_IFDIR, S_IFLNK, S_IFMT, W_OK, X_OK } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
 import {
   closeFd,
   faccess,
   fstatfs,
-  openat2,
   readlinkFd,
   statFd,
   type FileStatus,
@@ -26,10 +11,8 @@ import {
 } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
 import { getXattr } from '../system/xattr.ts';
-import type { ExportTree } from './export-tree.ts';
-import { DIRECTORY_DEPTH_MAX, NAME_BYTES_MAX } from './limits.ts';
 import { openChecked, type ReadFile } from './open-file.ts';
-import { isDotDot } from './read-directory.ts';
+import { openName } from './open-name.ts';
 import type { StoreNode } from './store.ts';
 import { StoreError } from './store-error.ts';
 
@@ -51,6 +34,7 @@ export function lookup(identity: Identity, directory: StoreNode, name: Uint8Arra
 export function attributes(node: StoreNode): FileStatus {
   const status = statFd(node.fd);
   if (status.nlink === 0) throw new StoreError('STALE', 'the file was deleted');
+  node.store.saw(node, status);
   return status;
 }
 
@@ -162,71 +146,4 @@ export function openGrant(identity: Identity, node: StoreNode): GrantedFile {
       closeFd(fd);
     },
   };
-}
-
-const SLASH = 0x2f;
-
-/** An O_PATH descriptor of the name, which the caller closes. */
-function openName(identity: Identity, directory: StoreNode, name: Uint8Array): number {
-  if (name.length === 0 || name.includes(SLASH) || name.includes(0)) {
-    throw new StoreError('BAD_NAME', "a name is not empty and contains no '/' or NUL");
-  }
-  if (name.length > NAME_BYTES_MAX) throw new StoreError('NAME_TOO_LONG', `${name.length} bytes`);
-  if (isDotDot(name)) return openParent(identity, directory);
-  return runAs(identity, () =>
-    openat2(directory.fd, name, {
-      flags: O_PATH | O_NOFOLLOW,
-      resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-    }),
-  );
-}
-
-function openParent(identity: Identity, directory: StoreNode): number {
-  const tree = directory.export;
-  const isRoot = tree.isRoot(statFd(directory.fd));
-  let parent: number | undefined;
-  try {
-    parent = runAs(identity, () => openat2(directory.fd, isRoot ? '.' : '..', CLIMB));
-    becomeServer();
-    if (isRoot || leadsToRoot(tree, parent)) return parent;
-  } catch (error) {
-    if (parent !== undefined) closeFd(parent);
-    throw isOutside(error) ? movedOut() : error;
-  }
-  closeFd(parent);
-  throw movedOut();
-}
-
-function movedOut(): ErrnoError {
-  return new ErrnoError('EACCES', 'lookup', 'the directory is not in the export any more');
-}
-
-/** fs/namei.c: a directory that its mount does not reach has no parent (ENOENT); a mount above is another (EXDEV). */
-function isOutside(error: unknown): boolean {
-  return error instanceof ErrnoError && (error.code === 'ENOENT' || error.code === 'EXDEV');
-}
-
-const CLIMB = {
-  flags: O_PATH | O_DIRECTORY | O_NOFOLLOW,
-  resolve: RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-};
-
-function leadsToRoot(tree: ExportTree, start: number): boolean {
-  let fd = start;
-  try {
-    let status = statFd(fd);
-    for (let depth = 0; depth < DIRECTORY_DEPTH_MAX; depth += 1) {
-      if (tree.isRoot(status)) return true;
-      const above = openat2(fd, '..', CLIMB);
-      if (fd !== start) closeFd(fd);
-      fd = above;
-      const { ino } = status;
-      status = statFd(fd);
-      // The top of the mount is its own parent.
-      if (status.ino === ino) return false;
-    }
-    return false;
-  } finally {
-    if (fd !== start) closeFd(fd);
-  }
 }

@@ -9,7 +9,7 @@ import {
   RESOLVE_NO_XDEV,
 } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
-import { closeFd, openat2, statFd } from '../system/files.ts';
+import { closeFd, openat2, statFd, type FileStatus } from '../system/files.ts';
 import { nameToHandleAt, openByHandleAt } from '../system/handles.ts';
 import { becomeServer } from '../system/identity.ts';
 import { closeAfterTurn, DescriptorCache, type Retirable } from './descriptor-cache.ts';
@@ -24,7 +24,7 @@ import {
   unsealFileHandle,
   type HandleParts,
 } from './file-handle.ts';
-import { HandleTable, tableId } from './handle-table.ts';
+import { HandleTable } from './handle-table.ts';
 import { HeldDirectories } from './held-directories.ts';
 import { OPEN_NODE_IDLE_MS, OPEN_NODES_MAX } from './limits.ts';
 import { OpenFiles } from './open-file.ts';
@@ -37,6 +37,12 @@ export interface StoreNode {
   readonly handle: Buffer;
   /** O_PATH. */
   readonly fd: number;
+}
+
+/** A name in a directory. */
+export interface NamePlace {
+  readonly directory: StoreNode;
+  readonly name: Uint8Array;
 }
 
 export interface StoreSettings {
@@ -52,6 +58,8 @@ class OpenNode implements StoreNode, Retirable {
   readonly export: ExportTree;
   readonly handle: Buffer;
   readonly fd: number;
+  /** As it was seen last; overlayfs changes it. */
+  btimeNs: bigint | undefined;
 
   constructor(store: Store, tree: ExportTree, handle: Buffer, fd: number) {
     this.store = store;
@@ -84,6 +92,8 @@ export class Store {
   readonly files = new OpenFiles();
   readonly directories = new HeldDirectories();
   readonly changes = new FileChanges();
+  /** When it was opened, in nanoseconds since 1970. */
+  readonly openedNs = BigInt(Date.now()) * 1_000_000n;
   #table: HandleTable | undefined;
 
   private constructor(settings: StoreSettings) {
@@ -220,6 +230,55 @@ export class Store {
     return node;
   }
 
+  /** Somebody looked at a node's attributes. Who writes to it on overlayfs may change what its id was made of. */
+  saw(node: StoreNode, { devMajor, devMinor, ino, btimeNs }: FileStatus): void {
+    if (!isTableHandle(node.handle) || !(node instanceof OpenNode) || node.btimeNs === btimeNs) return;
+    node.btimeNs = btimeNs;
+    this.#handleTable().reborn(node.export.id, this.#idIn(node.handle), { devMajor, devMinor, ino, btimeNs });
+  }
+
+  /** A file got one name more. */
+  nameAdded(place: NamePlace, handle: Buffer): void {
+    if (!isTableHandle(handle)) return;
+    const filePath = pathOfName(place);
+    if (filePath !== undefined)
+      this.#handleTable().added(place.directory.export.id, filePath, this.#idIn(handle));
+  }
+
+  /** A name of a file is gone. With the last one, its descriptors are closed, so that its blocks are free. */
+  nameRemoved(place: NamePlace, handle: Buffer, isLast: boolean): void {
+    if (isLast) {
+      const key = handle.toString('latin1');
+      this.#nodes.delete(key);
+      this.files.forget(key);
+    }
+    if (!isTableHandle(handle)) return;
+    const filePath = pathOfName(place);
+    if (filePath === undefined) return;
+    this.#handleTable().removed(place.directory.export.id, filePath, isLast ? this.#idIn(handle) : undefined);
+  }
+
+  /**
+   * A name was changed to another, and took its place.
+   *
+   * @param handle of its file, before
+   * @param status of its file, now
+   */
+  nameChanged(from: NamePlace, to: NamePlace, handle: Buffer, status: () => FileStatus): void {
+    if (!isTableHandle(handle)) return;
+    const tree = to.directory.export;
+    const table = this.#handleTable();
+    const before = pathOfName(from);
+    const after = pathOfName(to);
+    if (before === undefined || after === undefined) return;
+    table.renamed(tree.id, before, after);
+    table.reborn(tree.id, this.#idIn(handle), status());
+  }
+
+  #idIn(handle: Buffer): Buffer {
+    return unsealFileHandle(this.#key, handle).body;
+  }
+
   /** Closes everything; nodes and sources must not be in use. */
   close(): void {
     becomeServer();
@@ -239,23 +298,40 @@ export class Store {
   }
 
   #openByTable(tree: ExportTree, parts: HandleParts): number {
-    const filePath = this.#handleTable().find(parts.body);
-    if (filePath === undefined) throw new StoreError('STALE', 'the file is not known any more');
-    let fd: number;
-    try {
-      fd = openat2(tree.rootFd, filePath.length === 0 ? '.' : filePath, {
-        flags: O_PATH | O_NOFOLLOW,
-        resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-      });
-    } catch (error) {
-      if (error instanceof ErrnoError && GONE_FROM_PATH.has(error.code)) {
-        throw new StoreError('STALE', 'the file is not where it was');
-      }
-      throw error;
+    const table = this.#handleTable();
+    const paths = table.find(parts.body);
+    for (const filePath of paths) {
+      const fd = tryOpenPath(tree, filePath);
+      if (fd === undefined) continue;
+      if (table.idOf(tree.id, statFd(fd)).equals(parts.body)) return fd;
+      closeFd(fd);
     }
-    if (tableId(tree.id, statFd(fd)).equals(parts.body)) return fd;
-    closeFd(fd);
-    throw new StoreError('STALE', 'another file is where it was');
+    const why = paths.length === 0 ? 'the file is not known any more' : 'the file is not where it was';
+    throw new StoreError('STALE', why);
+  }
+}
+
+function isTableHandle(handle: Buffer): boolean {
+  return handle[1] === TABLE_HANDLE_TYPE;
+}
+
+/** Relative to the export's root; undefined where the directory lies outside of it now. */
+function pathOfName({ directory, name }: NamePlace): Buffer | undefined {
+  becomeServer();
+  const above = directory.export.relativePath(directory.fd);
+  if (above === undefined) return undefined;
+  return above.length === 0 ? Buffer.from(name) : Buffer.concat([above, Buffer.from('/'), name]);
+}
+
+function tryOpenPath(tree: ExportTree, filePath: Buffer): number | undefined {
+  try {
+    return openat2(tree.rootFd, filePath.length === 0 ? '.' : filePath, {
+      flags: O_PATH | O_NOFOLLOW,
+      resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+    });
+  } catch (error) {
+    if (error instanceof ErrnoError && GONE_FROM_PATH.has(error.code)) return undefined;
+    throw error;
   }
 }
 

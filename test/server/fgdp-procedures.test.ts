@@ -212,7 +212,7 @@ const codeOf = (action: () => unknown): string | undefined => {
 };
 
 t.test('a grant is the file, for reading only', { skip: notPrivileged }, async (t) => {
-  const serving = await prepare(t);
+  const serving = await prepare(t, ',ro');
   const session = await near(t, serving);
   const client = await TestClient.connect(t, serving.socket);
   const file = await client.find(session.rootHandle, 'file');

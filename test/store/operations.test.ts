@@ -140,7 +140,13 @@ t.test('the kernel decides under the identity', { skip: notPrivileged }, async (
   const granted = (identity: Identity, name: string) => access(identity, walk(server, store, name), all);
   t.equal(granted(user, 'private'), 0);
   t.equal(granted(member, 'group'), R_OK);
-  t.equal(granted(user, 'all'), R_OK | X_OK, 'the export is read-only');
+  t.equal(granted(user, 'all'), all);
+  const [tree] = store.exports();
+  if (tree === undefined) throw new Error('no export');
+  const writable = tree.options;
+  tree.options = { ...writable, readOnly: true };
+  t.equal(granted(user, 'all'), R_OK | X_OK, 'in a read-only export');
+  tree.options = writable;
   t.equal(granted(user, 'search-only'), X_OK);
   t.equal(access(server, walk(server, store, 'private'), X_OK), 0);
   t.equal(access(server, walk(server, store, 'private'), 0), 0);

@@ -25,7 +25,7 @@ const codeOf = (action: () => unknown): string => {
   }
 };
 const open = (directory: string, state: string): Store =>
-  Store.open({ stateDirectory: at(state), exports: [parseExportOption(`tree=${at(directory)}`)] });
+  Store.open({ stateDirectory: at(state), exports: [parseExportOption(`tree=${at(directory)},ro`)] });
 const rootOf = (store: Store): StoreNode => store.resolve(store.rootHandle('tree'));
 const readAll = async (identity: typeof root, node: StoreNode): Promise<string> => {
   const result = await readSource(openFile(identity, node).source(0n, 100));
