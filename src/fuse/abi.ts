@@ -1,6 +1,7 @@
 /** The kernel's FUSE structures: include/uapi/linux/fuse.h, protocol 7.45. Little-endian machines. */
 import {
   fixedI32 as i32,
+  fixedI64 as i64,
   fixedStruct,
   fixedBytes,
   fixedU16 as u16,
@@ -18,23 +19,39 @@ export const FUSE_OPCODE = {
   LOOKUP: 1,
   FORGET: 2,
   GETATTR: 3,
+  SETATTR: 4,
   READLINK: 5,
+  SYMLINK: 6,
+  MKNOD: 8,
+  MKDIR: 9,
+  UNLINK: 10,
+  RMDIR: 11,
+  RENAME: 12,
+  LINK: 13,
   OPEN: 14,
   READ: 15,
+  WRITE: 16,
   STATFS: 17,
   RELEASE: 18,
+  FSYNC: 20,
+  SETXATTR: 21,
   GETXATTR: 22,
   LISTXATTR: 23,
+  REMOVEXATTR: 24,
   FLUSH: 25,
   INIT: 26,
   OPENDIR: 27,
   READDIR: 28,
   RELEASEDIR: 29,
+  FSYNCDIR: 30,
   ACCESS: 34,
+  CREATE: 35,
   INTERRUPT: 36,
   DESTROY: 38,
   BATCH_FORGET: 42,
+  FALLOCATE: 43,
   READDIRPLUS: 44,
+  RENAME2: 45,
   LSEEK: 46,
 } as const;
 
@@ -88,6 +105,15 @@ export type fuse_init_out = StructOf<typeof fuse_init_out>;
 /** Bits of flags, and from 32 up of flags2, in INIT. */
 export const FUSE_INIT_FLAG = {
   ASYNC_READ: 1n << 0n,
+  /** OPEN and CREATE carry O_TRUNC, instead of a SETATTR after them. */
+  ATOMIC_O_TRUNC: 1n << 3n,
+  /** A WRITE may be larger than a page. */
+  BIG_WRITES: 1n << 5n,
+  /**
+   * Attributes with another time of change make the kernel drop the file's pages: so foreign changes are seen while a
+   * file is open. Our own writes change the time, too, and cost the pages at the next GETATTR (fuse_change_attributes of
+   * fs/fuse/inode.c); EXPLICIT_INVAL_DATA would keep them, and foreign changes would then never be seen.
+   */
   AUTO_INVAL_DATA: 1n << 12n,
   DO_READDIRPLUS: 1n << 13n,
   READDIRPLUS_AUTO: 1n << 14n,
@@ -106,9 +132,10 @@ export const fuse_attr = fixedStruct('fuse_attr', 'little', {
   ino: u64,
   size: u64,
   blocks: u64,
-  atime: u64,
-  mtime: u64,
-  ctime: u64,
+  // The header says u64, fs/fuse takes them as signed: seconds before 1970 are negative.
+  atime: i64,
+  mtime: i64,
+  ctime: i64,
   atimensec: u32,
   mtimensec: u32,
   ctimensec: u32,
@@ -145,11 +172,74 @@ export const fuse_getattr_in = fixedStruct('fuse_getattr_in', 'little', {
   dummy: u32,
   fh: u64,
 });
+
+export const fuse_setattr_in = fixedStruct('fuse_setattr_in', 'little', {
+  valid: u32,
+  padding: u32,
+  fh: u64,
+  size: u64,
+  lock_owner: u64,
+  atime: i64,
+  mtime: i64,
+  ctime: i64,
+  atimensec: u32,
+  mtimensec: u32,
+  ctimensec: u32,
+  mode: u32,
+  unused4: u32,
+  uid: u32,
+  gid: u32,
+  unused5: u32,
+});
+export type fuse_setattr_in = StructOf<typeof fuse_setattr_in>;
+/** Bits of fuse_setattr_in.valid: which fields count. */
+export const FATTR = {
+  MODE: 1 << 0,
+  UID: 1 << 1,
+  GID: 1 << 2,
+  SIZE: 1 << 3,
+  ATIME: 1 << 4,
+  MTIME: 1 << 5,
+  FH: 1 << 6,
+  ATIME_NOW: 1 << 7,
+  MTIME_NOW: 1 << 8,
+  LOCKOWNER: 1 << 9,
+  CTIME: 1 << 10,
+  KILL_SUIDGID: 1 << 11,
+} as const;
+
+/** Followed by the name. */
+export const fuse_mknod_in = fixedStruct('fuse_mknod_in', 'little', {
+  mode: u32,
+  rdev: u32,
+  umask: u32,
+  padding: u32,
+});
+/** Followed by the name. */
+export const fuse_mkdir_in = fixedStruct('fuse_mkdir_in', 'little', { mode: u32, umask: u32 });
+/** Followed by the old name and the new one. */
+export const fuse_rename_in = fixedStruct('fuse_rename_in', 'little', { newdir: u64 });
+/** Followed by the old name and the new one. */
+export const fuse_rename2_in = fixedStruct('fuse_rename2_in', 'little', {
+  newdir: u64,
+  flags: u32,
+  padding: u32,
+});
+/** Followed by the new name. */
+export const fuse_link_in = fixedStruct('fuse_link_in', 'little', { oldnodeid: u64 });
 export const fuse_forget_in = fixedStruct('fuse_forget_in', 'little', { nlookup: u64 });
 export const fuse_batch_forget_in = fixedStruct('fuse_batch_forget_in', 'little', { count: u32, dummy: u32 });
 export const fuse_forget_one = fixedStruct('fuse_forget_one', 'little', { nodeid: u64, nlookup: u64 });
 export const fuse_access_in = fixedStruct('fuse_access_in', 'little', { mask: u32, padding: u32 });
 export const fuse_open_in = fixedStruct('fuse_open_in', 'little', { flags: u32, open_flags: u32 });
+
+/** Followed by the name. */
+export const fuse_create_in = fixedStruct('fuse_create_in', 'little', {
+  flags: u32,
+  mode: u32,
+  umask: u32,
+  open_flags: u32,
+});
 
 export const fuse_open_out = fixedStruct('fuse_open_out', 'little', {
   fh: u64,
@@ -171,6 +261,18 @@ export const fuse_read_in = fixedStruct('fuse_read_in', 'little', {
   padding: u32,
 });
 
+/** Followed by `size` bytes. */
+export const fuse_write_in = fixedStruct('fuse_write_in', 'little', {
+  fh: u64,
+  offset: u64,
+  size: u32,
+  write_flags: u32,
+  lock_owner: u64,
+  flags: u32,
+  padding: u32,
+});
+export const fuse_write_out = fixedStruct('fuse_write_out', 'little', { size: u32, padding: u32 });
+
 export const fuse_release_in = fixedStruct('fuse_release_in', 'little', {
   fh: u64,
   flags: u32,
@@ -183,6 +285,22 @@ export const fuse_flush_in = fixedStruct('fuse_flush_in', 'little', {
   unused: u32,
   padding: u32,
   lock_owner: u64,
+});
+
+export const fuse_fsync_in = fixedStruct('fuse_fsync_in', 'little', {
+  fh: u64,
+  fsync_flags: u32,
+  padding: u32,
+});
+/** Bit of fsync_flags: fdatasync(2). */
+export const FUSE_FSYNC_FDATASYNC = 1 << 0;
+
+export const fuse_fallocate_in = fixedStruct('fuse_fallocate_in', 'little', {
+  fh: u64,
+  offset: u64,
+  length: u64,
+  mode: u32,
+  padding: u32,
 });
 
 export const fuse_statfs_out = fixedStruct('fuse_statfs_out', 'little', {

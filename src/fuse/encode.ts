@@ -99,9 +99,11 @@ export function encodeAttributes(reply: AttributesReply): Buffer {
   });
 }
 
-export function encodeOpened(opened: Opened): Buffer {
-  // Nothing is ever written through an open file, so a close need not wait for a FLUSH.
-  let openFlags = FOPEN_NOFLUSH;
+/**
+ * @param mayWrite whether it was opened for writing: where nothing can have been written, a close need not wait for a FLUSH
+ */
+export function encodeOpened(opened: Opened, mayWrite: boolean): Buffer {
+  let openFlags = mayWrite ? 0 : FOPEN_NOFLUSH;
   if (opened.keepCache) openFlags |= FOPEN_KEEP_CACHE;
   if (opened.backingId !== undefined) openFlags |= FOPEN_PASSTHROUGH;
   return fuse_open_out.encode({

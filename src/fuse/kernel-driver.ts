@@ -28,10 +28,11 @@ import {
   MAX_WRITE_BYTES,
   MINOR_VERSION_MIN,
   READ_AHEAD_KIB,
-  REQUEST_BUFFER_BYTES,
 } from './limits.ts';
 import type { DriverLog, FuseDriver } from './driver.ts';
-import { REQUEST_HANDLERS, discard, type ReplyBody } from './requests.ts';
+import type { ReplyBody, Request } from './request-handler.ts';
+import { RequestMemory } from './request-memory.ts';
+import { REQUEST_HANDLERS, discard } from './requests.ts';
 
 const EINTR = 4;
 const EIO = 5;
@@ -86,7 +87,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
   readonly #fd: number;
   readonly #operations: Operations;
   readonly #log: DriverLog;
-  readonly #buffer = Buffer.alloc(REQUEST_BUFFER_BYTES);
+  readonly #memory = new RequestMemory();
   readonly #pending = new Map<bigint, PendingRequest>();
   #passthrough = false;
   #initialized = false;
@@ -163,13 +164,14 @@ export class KernelDriver implements FuseDriver, KernelServices {
   #serveWaiting(): void {
     try {
       for (let served = 0; served < REQUESTS_PER_TURN && !this.#stopping; served += 1) {
-        const length = readDevice(this.#fd, this.#buffer);
+        const { room } = this.#memory;
+        const length = readDevice(this.#fd, room);
         if (length === 'drained') return;
         if (length === 'unmounted') {
           this.stop();
           return;
         }
-        if (length !== 'retry') this.#dispatch(this.#buffer.subarray(0, length));
+        if (length !== 'retry') this.#dispatch(room.subarray(0, length));
       }
     } catch (error) {
       this.#onCrash?.(error);
@@ -199,7 +201,11 @@ export class KernelDriver implements FuseDriver, KernelServices {
           this.stop();
           return;
         default:
-          this.#call(opcode, unique, nodeid, body, new PendingRequest(header.uid, header.gid, header.pid));
+          this.#call(opcode, unique, new PendingRequest(header.uid, header.gid, header.pid), {
+            nodeId: nodeid,
+            body,
+            keepMemory: () => this.#memory.keep(request.length),
+          });
       }
     } catch (error) {
       this.#log.onFault(`request ${opcode} failed`, error);
@@ -207,13 +213,13 @@ export class KernelDriver implements FuseDriver, KernelServices {
     }
   }
 
-  #call(opcode: number, unique: bigint, nodeId: bigint, body: Uint8Array, pending: PendingRequest): void {
+  #call(opcode: number, unique: bigint, pending: PendingRequest, request: Omit<Request, 'context'>): void {
     const handler = REQUEST_HANDLERS.get(opcode);
     if (handler === undefined) {
       this.#write(unique, -ENOSYS, []);
       return;
     }
-    const answer = handler.handle(this.#operations, { nodeId, body, context: pending });
+    const answer = handler.handle(this.#operations, { ...request, context: pending });
     if (!(answer instanceof Promise)) {
       this.#reply(opcode, unique, answer);
       return;
@@ -234,9 +240,13 @@ export class KernelDriver implements FuseDriver, KernelServices {
       });
   }
 
+  /**
+   * ENOSYS of an operation means this one file or server: the kernel would take it for the whole mount and never ask again,
+   * and for fsync and close it would even mean success from then on.
+   */
   #reply(opcode: number, unique: bigint, outcome: number | ReplyBody): void {
     if (typeof outcome === 'number') {
-      this.#write(unique, -outcome, []);
+      this.#write(unique, -(outcome === ENOSYS ? EOPNOTSUPP : outcome), []);
     } else if (!this.#write(unique, 0, outcome)) {
       discard(this.#operations, opcode, outcome);
     }

@@ -1,10 +1,16 @@
 /** Largest READ the kernel sends, in bytes; FUSE_MAX_PAGES of 256 pages. */
 export const MAX_READ_BYTES = 1024 * 1024;
 export const MAX_PAGES = 256;
-/** Largest WRITE accepted, in bytes. The mount is read-only, so the smallest the kernel allows will do. */
-export const MAX_WRITE_BYTES = 4096;
-/** A request buffer holds max_write and a page for header and names; names of an entry come close to 8 KiB. */
-export const REQUEST_BUFFER_BYTES = 64 * 1024;
+/** Largest WRITE accepted, in bytes; as many pages as a READ. */
+export const MAX_WRITE_BYTES = 1024 * 1024;
+/** Room for one request: max_write, and a page for header and names, as the kernel demands. */
+export const REQUEST_BUFFER_BYTES = MAX_WRITE_BYTES + 4096;
+/** Memory for requests is taken in pieces of so many bytes: at most a quarter of one stays unused behind large WRITEs. */
+export const REQUEST_SLAB_BYTES = 4 * REQUEST_BUFFER_BYTES;
+/** Pieces of such memory that are kept for use when they are given back. */
+export const REQUEST_SLABS_SPARE_MAX = 4;
+/** The bytes of WRITEs up to this size are copied by whoever keeps them: less than a held piece of memory would cost. */
+export const WRITE_COPIED_BYTES_MAX = 64 * 1024 - 1;
 /** Requests the kernel keeps under way in the background: read-ahead and the like. */
 export const MAX_BACKGROUND = 64;
 export const CONGESTION_THRESHOLD = 48;

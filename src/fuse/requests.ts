@@ -1,9 +1,8 @@
 /** One table of FUSE operations: how each request is read, which operation it calls, how its answer is written. */
-import type { Answer, CallContext, Errno, Operations, Outcome } from '../gateway/operations.ts';
+import type { Answer, Errno, Operations, Outcome } from '../gateway/operations.ts';
 import {
   FUSE_OPCODE,
   fuse_access_in,
-  fuse_flush_in,
   fuse_getxattr_in,
   fuse_getxattr_out,
   fuse_lseek_in,
@@ -12,49 +11,24 @@ import {
   fuse_read_in,
   fuse_release_in,
 } from './abi.ts';
+import { CHANGE_HANDLERS } from './change-requests.ts';
 import { DirectoryBuffer, nodeIdsOf } from './directory-buffer.ts';
 import { encodeAttributes, encodeEntry, encodeOpened, encodeStatistics } from './encode.ts';
+import {
+  EMPTY,
+  done,
+  encoded,
+  nameAfter,
+  type ReplyBody,
+  type Request,
+  type RequestHandler,
+} from './request-handler.ts';
+import { WRITE_HANDLERS, mayWrite } from './write-requests.ts';
 
 const ERANGE = 34;
 const EINVAL = 22;
 /** Largest directory buffer handed to the kernel in one reply, in bytes. */
 const DIRECTORY_REPLY_BYTES_MAX = 1024 * 1024;
-
-/** A request as the handler sees it; `body` is only good until the handler returns. */
-export interface Request {
-  readonly nodeId: bigint;
-  readonly body: Uint8Array;
-  readonly context: CallContext;
-}
-
-/** The body of a reply: nothing, or what follows fuse_out_header. */
-export type ReplyBody = readonly Uint8Array[];
-
-export interface RequestHandler {
-  readonly name: string;
-  /** Runs the operation; the returned value is the errno or the reply's body. */
-  handle(operations: Operations, request: Request): Answer<ReplyBody>;
-}
-
-const EMPTY: ReplyBody = [];
-
-/** Turns an operation's value into a reply once it is there; an errno passes through. */
-function encoded<T>(
-  answer: Answer<T>,
-  encode: (value: Exclude<T, number>) => Outcome<ReplyBody>,
-): Answer<ReplyBody> {
-  const finish = (outcome: Outcome<T>): Outcome<ReplyBody> => {
-    if (typeof outcome === 'number') return outcome === 0 ? EMPTY : outcome;
-    return encode(outcome as Exclude<T, number>);
-  };
-  return answer instanceof Promise ? answer.then(finish) : finish(answer);
-}
-
-/** A name behind a structure: bytes up to the final NUL, copied because the request buffer is used again. */
-function nameAfter(body: Uint8Array, skipBytes: number): Uint8Array | undefined {
-  const end = body.indexOf(0, skipBytes);
-  return end < 0 ? undefined : Uint8Array.from(body.subarray(skipBytes, end));
-}
 
 /** xattr(7): size 0 asks for the length; a buffer that is too small is ERANGE. */
 function xattrReply(value: Uint8Array, sizeBytes: number): Outcome<ReplyBody> {
@@ -96,7 +70,7 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
     {
       name: 'ACCESS',
       handle: (operations, { nodeId, body, context }) =>
-        encoded(operations.access(nodeId, fuse_access_in.decode(body).mask, context), () => EMPTY),
+        done(operations.access(nodeId, fuse_access_in.decode(body).mask, context)),
     },
   ],
   [
@@ -111,10 +85,12 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
     FUSE_OPCODE.OPEN,
     {
       name: 'OPEN',
-      handle: (operations, { nodeId, body, context }) =>
-        encoded(operations.open(nodeId, fuse_open_in.decode(body).flags, context), (opened) => [
-          encodeOpened(opened),
-        ]),
+      handle: (operations, { nodeId, body, context }) => {
+        const { flags } = fuse_open_in.decode(body);
+        return encoded(operations.open(nodeId, flags, context), (opened) => [
+          encodeOpened(opened, mayWrite(flags)),
+        ]);
+      },
     },
   ],
   [
@@ -150,19 +126,11 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
     },
   ],
   [
-    FUSE_OPCODE.FLUSH,
-    {
-      name: 'FLUSH',
-      handle: (operations, { body, context }) =>
-        encoded(operations.flush(fuse_flush_in.decode(body).fh, context), () => EMPTY),
-    },
-  ],
-  [
     FUSE_OPCODE.OPENDIR,
     {
       name: 'OPENDIR',
       handle: (operations, { nodeId, context }) =>
-        encoded(operations.opendir(nodeId, context), (opened) => [encodeOpened(opened)]),
+        encoded(operations.opendir(nodeId, context), (opened) => [encodeOpened(opened, false)]),
     },
   ],
   [
@@ -211,17 +179,37 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
       handle: (_operations, { body }) => xattrReply(new Uint8Array(0), fuse_getxattr_in.decode(body).size),
     },
   ],
+  ...CHANGE_HANDLERS,
+  ...WRITE_HANDLERS,
+]);
+
+/** Whose reply is an entry, which counts as a lookup of it. */
+const ANSWERED_BY_ENTRY: ReadonlySet<number> = new Set([
+  FUSE_OPCODE.LOOKUP,
+  FUSE_OPCODE.MKNOD,
+  FUSE_OPCODE.MKDIR,
+  FUSE_OPCODE.SYMLINK,
+  FUSE_OPCODE.LINK,
+  FUSE_OPCODE.CREATE,
 ]);
 
 /** What to undo when nobody takes the answer of an operation any more. */
 export function discard(operations: Operations, opcode: number, body: ReplyBody): void {
-  const [first] = body;
+  const [first, second] = body;
   if (first === undefined || first.length === 0) return;
-  const id = Buffer.from(first.buffer, first.byteOffset, first.length).readBigUInt64LE(0);
-  if (opcode === FUSE_OPCODE.LOOKUP && id !== 0n) operations.forget(id, 1n);
-  else if (opcode === FUSE_OPCODE.OPEN) operations.release(id);
-  else if (opcode === FUSE_OPCODE.OPENDIR) operations.releasedir(id);
+  if (ANSWERED_BY_ENTRY.has(opcode)) {
+    const nodeId = leadingId(first);
+    // Before the inode is forgotten.
+    if (opcode === FUSE_OPCODE.CREATE && second !== undefined) operations.release(leadingId(second));
+    if (nodeId !== 0n) operations.forget(nodeId, 1n);
+  } else if (opcode === FUSE_OPCODE.OPEN) operations.release(leadingId(first));
+  else if (opcode === FUSE_OPCODE.OPENDIR) operations.releasedir(leadingId(first));
   else if (opcode === FUSE_OPCODE.READDIRPLUS) {
     for (const nodeId of nodeIdsOf(first)) operations.forget(nodeId, 1n);
   }
+}
+
+/** fuse_entry_out and fuse_open_out begin with the number of what they tell about. */
+function leadingId(body: Uint8Array): bigint {
+  return Buffer.from(body.buffer, body.byteOffset, body.length).readBigUInt64LE(0);
 }

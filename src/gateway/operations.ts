@@ -103,6 +103,12 @@ export interface WriteData {
   readonly bytes: Uint8Array;
   /** Makes the bytes the caller's own, for as long as they are reachable: without a copy where that is worth it. */
   take(): Uint8Array;
+  /**
+   * Gives bytes that were taken back to the driver, which fills them again: nobody may look at them any more, no socket
+   * either. Nobody need do it, but memory that comes back costs a third of fresh memory. Where it is missing, or called
+   * twice, or nothing was taken, it does nothing.
+   */
+  release?(): void;
 }
 
 /** Receives directory entries until it is full. */

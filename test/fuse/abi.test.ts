@@ -19,6 +19,17 @@ const SIZES: Readonly<Record<string, number>> = {
   fuse_entry_out: 128,
   fuse_attr_out: 104,
   fuse_getattr_in: 16,
+  fuse_setattr_in: 88,
+  fuse_mknod_in: 16,
+  fuse_mkdir_in: 8,
+  fuse_rename_in: 8,
+  fuse_rename2_in: 16,
+  fuse_link_in: 8,
+  fuse_create_in: 16,
+  fuse_write_in: 40,
+  fuse_write_out: 8,
+  fuse_fsync_in: 16,
+  fuse_fallocate_in: 32,
   fuse_forget_in: 8,
   fuse_batch_forget_in: 8,
   fuse_forget_one: 16,
@@ -70,7 +81,20 @@ const REQUESTS: Readonly<Record<string, unknown>> = {
   FORGET: abi.fuse_forget_in,
   BATCH_FORGET: abi.fuse_batch_forget_in,
   GETATTR: abi.fuse_getattr_in,
+  SETATTR: abi.fuse_setattr_in,
   READLINK: undefined,
+  SYMLINK: undefined,
+  MKNOD: abi.fuse_mknod_in,
+  MKDIR: abi.fuse_mkdir_in,
+  UNLINK: undefined,
+  RMDIR: undefined,
+  RENAME: abi.fuse_rename_in,
+  LINK: abi.fuse_link_in,
+  CREATE: abi.fuse_create_in,
+  WRITE: abi.fuse_write_in,
+  FSYNC: abi.fuse_fsync_in,
+  FSYNCDIR: abi.fuse_fsync_in,
+  FALLOCATE: abi.fuse_fallocate_in,
   OPEN: abi.fuse_open_in,
   OPENDIR: abi.fuse_open_in,
   READ: abi.fuse_read_in,
@@ -85,15 +109,26 @@ const REQUESTS: Readonly<Record<string, unknown>> = {
 };
 const REPLIES: Readonly<Record<string, unknown>> = {
   LOOKUP: abi.fuse_entry_out,
+  MKNOD: abi.fuse_entry_out,
+  MKDIR: abi.fuse_entry_out,
+  SYMLINK: abi.fuse_entry_out,
+  LINK: abi.fuse_entry_out,
+  CREATE: abi.fuse_entry_out,
   GETATTR: abi.fuse_attr_out,
+  SETATTR: abi.fuse_attr_out,
+  WRITE: abi.fuse_write_out,
   OPEN: abi.fuse_open_out,
   OPENDIR: abi.fuse_open_out,
   STATFS: abi.fuse_statfs_out,
 };
 
+function defined(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
 /** Fields that hold nothing; the decoder in C does not print them. */
 const isNamed = ([name]: [string, unknown]): boolean =>
-  !/^(unused|padding|dummy|spare|backing_id|total_extlen)$/.test(name);
+  !/^(unused[45]?|padding|dummy|spare|backing_id|total_extlen)$/.test(name);
 
 function structOf(message: Captured): Struct | undefined {
   const { name, direction, fields } = message;
@@ -136,16 +171,20 @@ const ours = captured.filter(({ name }) => name in abi.FUSE_OPCODE);
 t.test('every operation of ours that an old library can be made to use was captured', async (t) => {
   const missing = Object.keys(abi.FUSE_OPCODE).filter((name) => !ours.some((each) => each.name === name));
   // README.md of the capture: why these are not in it.
-  t.same(missing.sort(), ['ACCESS', 'DESTROY', 'LSEEK', 'READDIRPLUS']);
+  t.same(missing.sort(), ['ACCESS', 'DESTROY', 'LSEEK', 'READDIRPLUS', 'RENAME2']);
 });
 
 for (const [index, message] of ours.entries()) {
   const { name, direction, opcode, unique, hex, fields } = message;
-  // libfuse 2.9 answers INIT with the 24 bytes of protocol 7.19.
-  if (name === 'INIT' && direction === 'reply') continue;
+  // libfuse 2.9 answers INIT with the 24 bytes of protocol 7.19. What SETXATTR asks for is never looked at.
+  if ((name === 'INIT' && direction === 'reply') || name === 'SETXATTR') continue;
   t.test(`${name} ${direction} ${index}`, async (t) => {
     const decoded = decodeMessage(message);
-    const { name: text, value, data, entries, forgets, ...numbers } = fields;
+    const { name: text, value, data, entries, forgets, ...others } = fields;
+    const { oldname, newname, target, fh, open_flags, ...behind } = others;
+    // The file that CREATE opens is told in a second structure.
+    const isCreated = name === 'CREATE' && direction === 'reply' && fields.error === 0;
+    const numbers = isCreated ? behind : { ...behind, ...defined({ fh, open_flags }) };
     t.match(decoded.fields, numbers, 'the fields hold what the decoder in C says');
     t.equal(decoded.unique, unique);
     if (direction === 'request') t.equal(decoded.fields.opcode, opcode);
@@ -153,8 +192,13 @@ for (const [index, message] of ours.entries()) {
     t.equal(decoded.bytes.toString('hex'), hex, 'encodes to the same bytes');
 
     const rest = decoded.rest.toString('hex');
-    if (text !== undefined) t.equal(rest, `${text as string}00`, 'a name ends with NUL');
-    else if (value !== undefined || data !== undefined) t.equal(rest, value ?? data);
+    const names = [text, target, oldname, newname].filter((each) => each !== undefined);
+    if (names.length > 0)
+      t.equal(rest, names.map((each) => `${each as string}00`).join(''), 'NUL ends a name');
+    else if (isCreated) {
+      const opened = plain(abi.fuse_open_out.decode(decoded.rest));
+      t.match(opened, { fh, open_flags });
+    } else if (value !== undefined || data !== undefined) t.equal(rest, value ?? data);
     else if (forgets !== undefined) {
       const one = abi.fuse_forget_one;
       const decodedForgets = Array.from({ length: numbers.count as number }, (_, at) =>

@@ -59,6 +59,12 @@ t.test(
   },
 );
 
+t.test('times before 1970', async (t) => {
+  const early = { seconds: -86_400, nanoseconds: 5 };
+  const reply = encodeAttributes({ attributes: { ...attributes, mtime: early }, validMs: 0 });
+  t.match(fuse_attr_out.decode(reply).attr, { mtime: -86_400n, mtimensec: 5 });
+});
+
 t.test('entries', async (t) => {
   const entry = { nodeId: 77n, entryValidMs: 30_000, attributes: { attributes, validMs: 3000 } };
   t.match(fuse_entry_out.decode(encodeEntry(entry)), {
@@ -71,14 +77,15 @@ t.test('entries', async (t) => {
 });
 
 t.test('opened files: a backing goes without KEEP_CACHE, which the kernel would refuse', async (t) => {
-  const open = (more: { keepCache: boolean; backingId?: number }) =>
-    fuse_open_out.decode(encodeOpened({ fileHandle: 5n, ...more }));
+  const open = (more: { keepCache: boolean; backingId?: number }, mayWrite = false) =>
+    fuse_open_out.decode(encodeOpened({ fileHandle: 5n, ...more }, mayWrite));
   t.match(open({ keepCache: false }), { fh: 5n, open_flags: FOPEN_NOFLUSH, backing_id: 0 });
   t.match(open({ keepCache: true }), { open_flags: FOPEN_NOFLUSH | FOPEN_KEEP_CACHE });
   t.match(open({ keepCache: false, backingId: 3 }), {
     open_flags: FOPEN_NOFLUSH | FOPEN_PASSTHROUGH,
     backing_id: 3,
   });
+  t.match(open({ keepCache: true }, true), { open_flags: FOPEN_KEEP_CACHE }, 'closing a written file asks');
 });
 
 t.test('statistics', async (t) => {

@@ -6,17 +6,23 @@ import {
   FUSE_INIT_FLAG,
   FUSE_OPCODE,
   fuse_batch_forget_in,
+  fuse_create_in,
+  fuse_flush_in,
   fuse_forget_in,
   fuse_forget_one,
+  fuse_fsync_in,
   fuse_in_header,
   fuse_init_in,
   fuse_init_out,
   fuse_interrupt_in,
   fuse_notify_inval_inode_out,
   fuse_out_header,
+  fuse_rename2_in,
+  fuse_write_in,
+  fuse_write_out,
 } from '../../src/fuse/abi.ts';
 import { KernelDriver } from '../../src/fuse/kernel-driver.ts';
-import type { Entry, Operations, Outcome } from '../../src/gateway/operations.ts';
+import type { Created, Entry, Operations, Outcome } from '../../src/gateway/operations.ts';
 import {
   acceptChannel,
   connectChannel,
@@ -130,6 +136,112 @@ t.test('INIT takes of what the kernel offers only what is spoken', async (t) => 
   t.equal(flags, offered & ~WRITEBACK_CACHE);
   t.match(answer, { major: 7, max_stack_depth: 1, max_pages: 256 });
   t.equal(started, 1);
+});
+
+t.test(
+  'INIT asks for large WRITEs and O_TRUNC, and not for what would have the kernel hold bytes back',
+  async (t) => {
+    const kernel = startDriver(t, {});
+    const everything = (1n << 42n) - 1n;
+    kernel.send(FUSE_OPCODE.INIT, 2n, init(45, everything));
+    const answer = fuse_init_out.decode((await kernel.reply()).body);
+    const flags = BigInt(answer.flags) | (BigInt(answer.flags2) << 32n);
+    for (const name of ['ATOMIC_O_TRUNC', 'BIG_WRITES', 'HANDLE_KILLPRIV_V2', 'AUTO_INVAL_DATA'] as const) {
+      t.not(flags & FUSE_INIT_FLAG[name], 0n, name);
+    }
+    const refused = {
+      POSIX_LOCKS: 1n << 1n,
+      DONT_MASK: 1n << 6n,
+      FLOCK_LOCKS: 1n << 10n,
+      WRITEBACK_CACHE: 1n << 16n,
+      SECURITY_CTX: 1n << 32n,
+      CREATE_SUPP_GROUP: 1n << 34n,
+    };
+    for (const [name, bit] of Object.entries(refused)) t.equal(flags & bit, 0n, name);
+    t.equal(answer.max_write, 1024 * 1024);
+  },
+);
+
+t.test('bytes of a WRITE that were taken outlive the requests after it', async (t) => {
+  const taken: Uint8Array[] = [];
+  const kernel = startDriver(t, {
+    write: (_fh, _offset, data) => {
+      taken.push(data.take());
+      return { writtenBytes: data.bytes.length };
+    },
+  });
+  // As much as a packet socket takes in one message.
+  const BYTES = 100_000;
+  const COUNT = 60;
+  for (let round = 1; round <= COUNT; round += 1) {
+    const bytes = Buffer.alloc(round % 3 === 0 ? 1000 : BYTES, round);
+    const head = {
+      fh: 1n,
+      offset: 0n,
+      size: bytes.length,
+      write_flags: 0,
+      lock_owner: 0n,
+      flags: 1,
+      padding: 0,
+    };
+    kernel.send(FUSE_OPCODE.WRITE, BigInt(2 * round), Buffer.concat([fuse_write_in.encode(head), bytes]));
+    const { error, body } = await kernel.reply();
+    t.same([error, fuse_write_out.decode(body).size], [0, bytes.length]);
+  }
+  for (const [index, bytes] of taken.entries()) {
+    t.ok(
+      bytes.every((byte) => byte === index + 1),
+      `WRITE ${index + 1}`,
+    );
+  }
+});
+
+t.test('ENOSYS of an operation is not said to the kernel, which would never ask again', async (t) => {
+  const kernel = startDriver(t, { fsync: () => 38, rename: () => Promise.resolve(38) });
+  const fsync = fuse_fsync_in.encode({ fh: 1n, fsync_flags: 0, padding: 0 });
+  kernel.send(FUSE_OPCODE.FSYNC, 2n, fsync);
+  t.match(await kernel.reply(), { unique: 2n, error: -95 });
+  const rename2 = fuse_rename2_in.encode({ newdir: 1n, flags: 2, padding: 0 });
+  kernel.send(FUSE_OPCODE.RENAME2, 4n, Buffer.concat([rename2, Buffer.from('a\0b\0')]));
+  t.match(await kernel.reply(), { unique: 4n, error: -95 });
+});
+
+t.test('a file whose CREATE was interrupted is closed and forgotten', async (t) => {
+  let finish: (outcome: Outcome<Created>) => void = () => undefined;
+  const undone: unknown[] = [];
+  const kernel = startDriver(t, {
+    create: () => new Promise((resolve) => (finish = resolve)),
+    forget: (id, lookups) => void undone.push(['forget', id, lookups]),
+    release: (fh) => void undone.push(['release', fh]),
+  });
+  const head = fuse_create_in.encode({ flags: 0o102, mode: 0o644, umask: 0, open_flags: 0 });
+  kernel.send(FUSE_OPCODE.CREATE, 20n, Buffer.concat([head, name]));
+  kernel.send(FUSE_OPCODE.INTERRUPT, 21n, fuse_interrupt_in.encode({ unique: 20n }));
+  t.match(await kernel.reply(), { unique: 20n, error: -4 });
+  finish({ entry, opened: { fileHandle: 3n, keepCache: false } });
+  kernel.send(4095, 22n);
+  t.equal((await kernel.reply()).unique, 22n, 'no second answer');
+  t.same(undone, [
+    ['release', 3n],
+    ['forget', 5n, 1n],
+  ]);
+});
+
+t.test('a write, flush or fsync that hangs can be interrupted', async (t) => {
+  const never = (): Promise<never> => new Promise(() => undefined);
+  const kernel = startDriver(t, { write: never, flush: never, fsync: never });
+  const write = { fh: 1n, offset: 0n, size: 5, write_flags: 0, lock_owner: 0n, flags: 1, padding: 0 };
+  const requests = [
+    [FUSE_OPCODE.WRITE, Buffer.concat([fuse_write_in.encode(write), Buffer.from('bytes')])],
+    [FUSE_OPCODE.FLUSH, fuse_flush_in.encode({ fh: 1n, unused: 0, padding: 0, lock_owner: 0n })],
+    [FUSE_OPCODE.FSYNC, fuse_fsync_in.encode({ fh: 1n, fsync_flags: 0, padding: 0 })],
+  ] as const;
+  for (const [index, [opcode, body]] of requests.entries()) {
+    const unique = BigInt(2 * index + 2);
+    kernel.send(opcode, unique, body);
+    kernel.send(FUSE_OPCODE.INTERRUPT, unique | 1n, fuse_interrupt_in.encode({ unique }));
+    t.match(await kernel.reply(), { unique, error: -4 });
+  }
 });
 
 t.test('a kernel without passthrough is told nothing of it', async (t) => {

@@ -1,5 +1,6 @@
 import t from 'tap';
 import {
+  FOPEN_NOFLUSH,
   FUSE_OPCODE,
   fuse_access_in,
   fuse_entry_out,
@@ -17,7 +18,12 @@ import type { Operations } from '../../src/gateway/operations.ts';
 import { CONTEXT, fakeOperations } from './fake-operations.ts';
 
 const call = (opcode: number, some: Partial<Operations>, body: Uint8Array, nodeId = 1n) =>
-  REQUEST_HANDLERS.get(opcode)!.handle(fakeOperations(some), { nodeId, body, context: CONTEXT });
+  REQUEST_HANDLERS.get(opcode)!.handle(fakeOperations(some), {
+    ...{ nodeId, body, context: CONTEXT },
+    keepMemory: () => {
+      throw new Error('only WRITE keeps memory');
+    },
+  });
 const read = (size: number, offset = 0n) =>
   fuse_read_in.encode({ fh: 3n, offset, size, read_flags: 0, lock_owner: 0n, flags: 0, padding: 0 });
 const named = (name: string, before: Uint8Array = Buffer.alloc(0)) =>
@@ -143,6 +149,17 @@ t.test('OPEN takes the flags of open(2)', async (t) => {
   t.equal(call(FUSE_OPCODE.OPEN, { open: (_id, flags) => ((flags & 3) === 2 ? 30 : 0) }, body), 30);
 });
 
+t.test('who cannot write is not asked to flush', async (t) => {
+  const open = (flags: number) => {
+    const body = fuse_open_in.encode({ flags, open_flags: 0 });
+    const some = { open: () => ({ fileHandle: 3n, keepCache: false }) };
+    const [reply] = call(FUSE_OPCODE.OPEN, some, body) as Uint8Array[];
+    return fuse_open_out.decode(reply!).open_flags & FOPEN_NOFLUSH;
+  };
+  t.equal(open(0o100000), FOPEN_NOFLUSH, 'O_RDONLY');
+  t.same([open(0o100001), open(0o100002)], [0, 0], 'O_WRONLY, O_RDWR');
+});
+
 t.test('what nobody takes is undone', async (t) => {
   const undone: [string, bigint, bigint?][] = [];
   const operations = fakeOperations({
@@ -151,7 +168,7 @@ t.test('what nobody takes is undone', async (t) => {
     releasedir: (fh) => undone.push(['releasedir', fh]),
   });
   const entry = [encodeEntry({ nodeId: 77n, entryValidMs: 0, attributes: undefined })];
-  const opened = [encodeOpened({ fileHandle: 5n, keepCache: false })];
+  const opened = [encodeOpened({ fileHandle: 5n, keepCache: false }, false)];
   t.equal(fuse_entry_out.decode(entry[0]!).nodeid, 77n);
   t.equal(fuse_open_out.decode(opened[0]!).fh, 5n);
   discard(operations, FUSE_OPCODE.LOOKUP, entry);
@@ -162,9 +179,21 @@ t.test('what nobody takes is undone', async (t) => {
   ]);
   discard(operations, FUSE_OPCODE.GETATTR, [Buffer.alloc(104)]);
   discard(operations, FUSE_OPCODE.ACCESS, []);
-  t.same(undone, [
+  t.same(undone.splice(0), [
     ['forget', 77n, 1n],
     ['release', 5n],
     ['releasedir', 5n],
   ]);
+  for (const opcode of [FUSE_OPCODE.MKNOD, FUSE_OPCODE.MKDIR, FUSE_OPCODE.SYMLINK, FUSE_OPCODE.LINK]) {
+    discard(operations, opcode, entry);
+    t.same(undone.splice(0), [['forget', 77n, 1n]]);
+  }
+  discard(operations, FUSE_OPCODE.CREATE, [...entry, ...opened]);
+  t.same(undone.splice(0), [
+    ['release', 5n],
+    ['forget', 77n, 1n],
+  ]);
+  discard(operations, FUSE_OPCODE.SETATTR, [Buffer.alloc(104)]);
+  discard(operations, FUSE_OPCODE.WRITE, [Buffer.alloc(8, 1)]);
+  t.same(undone, []);
 });

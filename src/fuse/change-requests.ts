@@ -1,0 +1,190 @@
+/** Requests that change names and attributes. */
+import type { Answer, AttributeChanges, Operations, TimeToSet } from '../gateway/operations.ts';
+import {
+  FATTR,
+  FUSE_OPCODE,
+  fuse_create_in,
+  fuse_link_in,
+  fuse_mkdir_in,
+  fuse_mknod_in,
+  fuse_rename2_in,
+  fuse_rename_in,
+  fuse_setattr_in,
+} from './abi.ts';
+import { encodeAttributes, encodeEntry, encodeOpened } from './encode.ts';
+import {
+  done,
+  encoded,
+  nameAfter,
+  namesAfter,
+  type HandlerEntries,
+  type ReplyBody,
+  type Request,
+} from './request-handler.ts';
+import { mayWrite } from './write-requests.ts';
+
+const EINVAL = 22;
+const EOPNOTSUPP = 95;
+const PERMISSION_BITS = 0o7777;
+
+function changesOf(asked: fuse_setattr_in): AttributeChanges {
+  const has = (bit: number): boolean => (asked.valid & bit) !== 0;
+  // The kernel's clock is not the server's: "now" is left to the server.
+  const time = (bit: number, nowBit: number, seconds: bigint, nanoseconds: number): TimeToSet | undefined => {
+    if (!has(bit)) return undefined;
+    return has(nowBit) ? 'now' : { seconds: Number(seconds), nanoseconds };
+  };
+  const atime = time(FATTR.ATIME, FATTR.ATIME_NOW, asked.atime, asked.atimensec);
+  const mtime = time(FATTR.MTIME, FATTR.MTIME_NOW, asked.mtime, asked.mtimensec);
+  return {
+    ...(has(FATTR.MODE) ? { mode: asked.mode & PERMISSION_BITS } : {}),
+    ...(has(FATTR.UID) ? { uid: asked.uid } : {}),
+    ...(has(FATTR.GID) ? { gid: asked.gid } : {}),
+    ...(has(FATTR.SIZE) ? { size: asked.size } : {}),
+    ...(atime === undefined ? {} : { atime }),
+    ...(mtime === undefined ? {} : { mtime }),
+    ...(has(FATTR.FH) ? { fileHandle: asked.fh } : {}),
+  };
+}
+
+/** new_decode_dev of include/linux/kdev_t.h. */
+export function decodeDevice(rdev: number): { readonly major: number; readonly minor: number } {
+  return { major: (rdev & 0xfff00) >>> 8, minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00) };
+}
+
+function rename(
+  operations: Operations,
+  { nodeId, body, context }: Request,
+  skipBytes: number,
+  { newdir, flags }: { readonly newdir: bigint; readonly flags: number },
+): Answer<ReplyBody> {
+  const names = namesAfter(body, skipBytes);
+  if (names === undefined) return EINVAL;
+  return done(operations.rename(nodeId, names[0], newdir, names[1], flags, context));
+}
+
+/** NFSv3 has no extended attributes, and only its side protocol can set ACLs. */
+function refuseXattr(): Answer<ReplyBody> {
+  return EOPNOTSUPP;
+}
+
+export const CHANGE_HANDLERS: HandlerEntries = [
+  [
+    FUSE_OPCODE.SETATTR,
+    {
+      name: 'SETATTR',
+      handle: (operations, { nodeId, body, context }) =>
+        encoded(operations.setattr(nodeId, changesOf(fuse_setattr_in.decode(body)), context), (reply) => [
+          encodeAttributes(reply),
+        ]),
+    },
+  ],
+  [
+    FUSE_OPCODE.CREATE,
+    {
+      name: 'CREATE',
+      handle: (operations, { nodeId, body, context }) => {
+        const { flags, mode } = fuse_create_in.decode(body);
+        const name = nameAfter(body, fuse_create_in.sizeBytes);
+        if (name === undefined) return EINVAL;
+        const answer = operations.create(nodeId, name, mode & PERMISSION_BITS, flags, context);
+        return encoded(answer, ({ entry, opened }) => [
+          encodeEntry(entry),
+          encodeOpened(opened, mayWrite(flags)),
+        ]);
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.MKNOD,
+    {
+      name: 'MKNOD',
+      handle: (operations, { nodeId, body, context }) => {
+        const { mode, rdev } = fuse_mknod_in.decode(body);
+        const name = nameAfter(body, fuse_mknod_in.sizeBytes);
+        if (name === undefined) return EINVAL;
+        const answer = operations.mknod(nodeId, name, mode, decodeDevice(rdev), context);
+        return encoded(answer, (entry) => [encodeEntry(entry)]);
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.MKDIR,
+    {
+      name: 'MKDIR',
+      handle: (operations, { nodeId, body, context }) => {
+        const { mode } = fuse_mkdir_in.decode(body);
+        const name = nameAfter(body, fuse_mkdir_in.sizeBytes);
+        if (name === undefined) return EINVAL;
+        return encoded(operations.mkdir(nodeId, name, mode & PERMISSION_BITS, context), (entry) => [
+          encodeEntry(entry),
+        ]);
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.SYMLINK,
+    {
+      name: 'SYMLINK',
+      handle: (operations, { nodeId, body, context }) => {
+        const names = namesAfter(body, 0);
+        if (names === undefined) return EINVAL;
+        const [name, target] = names;
+        return encoded(operations.symlink(nodeId, name, target, context), (entry) => [encodeEntry(entry)]);
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.LINK,
+    {
+      name: 'LINK',
+      handle: (operations, { nodeId: newParent, body, context }) => {
+        const { oldnodeid } = fuse_link_in.decode(body);
+        const name = nameAfter(body, fuse_link_in.sizeBytes);
+        if (name === undefined) return EINVAL;
+        return encoded(operations.link(oldnodeid, newParent, name, context), (entry) => [encodeEntry(entry)]);
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.UNLINK,
+    {
+      name: 'UNLINK',
+      handle: (operations, { nodeId, body, context }) => {
+        const name = nameAfter(body, 0);
+        return name === undefined ? EINVAL : done(operations.unlink(nodeId, name, context));
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.RMDIR,
+    {
+      name: 'RMDIR',
+      handle: (operations, { nodeId, body, context }) => {
+        const name = nameAfter(body, 0);
+        return name === undefined ? EINVAL : done(operations.rmdir(nodeId, name, context));
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.RENAME,
+    {
+      name: 'RENAME',
+      handle: (operations, request) => {
+        const { newdir } = fuse_rename_in.decode(request.body);
+        return rename(operations, request, fuse_rename_in.sizeBytes, { newdir, flags: 0 });
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.RENAME2,
+    {
+      name: 'RENAME2',
+      handle: (operations, request) =>
+        rename(operations, request, fuse_rename2_in.sizeBytes, fuse_rename2_in.decode(request.body)),
+    },
+  ],
+  // EOPNOTSUPP is what programs that copy attributes take for "cannot be had here", and the kernel asks again next time.
+  [FUSE_OPCODE.SETXATTR, { name: 'SETXATTR', handle: refuseXattr }],
+  [FUSE_OPCODE.REMOVEXATTR, { name: 'REMOVEXATTR', handle: refuseXattr }],
+];

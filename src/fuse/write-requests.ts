@@ -1,0 +1,83 @@
+/** Requests about the bytes of open files: WRITE, and what makes them last. */
+import {
+  FUSE_FSYNC_FDATASYNC,
+  FUSE_OPCODE,
+  fuse_fallocate_in,
+  fuse_flush_in,
+  fuse_fsync_in,
+  fuse_write_in,
+  fuse_write_out,
+} from './abi.ts';
+import { done, encoded, type HandlerEntries } from './request-handler.ts';
+import { RequestWriteData } from './write-data.ts';
+
+const EINVAL = 22;
+/** open(2): the bits that say whether it is for reading (0), writing, or both. */
+const O_ACCMODE = 3;
+
+/** Whether open(2)'s flags let a program write. */
+export function mayWrite(flags: number): boolean {
+  return (flags & O_ACCMODE) !== 0;
+}
+
+export const WRITE_HANDLERS: HandlerEntries = [
+  [
+    FUSE_OPCODE.WRITE,
+    {
+      name: 'WRITE',
+      handle: (operations, { body, context, keepMemory }) => {
+        const { fh, offset, size, flags } = fuse_write_in.decode(body);
+        const bytes = body.subarray(fuse_write_in.sizeBytes);
+        if (bytes.length !== size) return EINVAL;
+        const data = new RequestWriteData(bytes, keepMemory);
+        const answer = operations.write(fh, offset, data, flags, context);
+        data.end();
+        return encoded(answer, ({ writtenBytes }) => [
+          fuse_write_out.encode({ size: writtenBytes, padding: 0 }),
+        ]);
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.FLUSH,
+    {
+      name: 'FLUSH',
+      handle: (operations, { body, context }) =>
+        done(operations.flush(fuse_flush_in.decode(body).fh, context)),
+    },
+  ],
+  [
+    FUSE_OPCODE.FSYNC,
+    {
+      name: 'FSYNC',
+      handle: (operations, { body, context }) => {
+        const { fh, fsync_flags } = fuse_fsync_in.decode(body);
+        return done(operations.fsync(fh, isDataOnly(fsync_flags), context));
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.FSYNCDIR,
+    {
+      name: 'FSYNCDIR',
+      handle: (operations, { body, context }) => {
+        const { fh, fsync_flags } = fuse_fsync_in.decode(body);
+        return done(operations.fsyncdir(fh, isDataOnly(fsync_flags), context));
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.FALLOCATE,
+    {
+      name: 'FALLOCATE',
+      handle: (operations, { body, context }) => {
+        const { fh, offset, length, mode } = fuse_fallocate_in.decode(body);
+        return done(operations.fallocate(fh, mode, offset, length, context));
+      },
+    },
+  ],
+];
+
+function isDataOnly(fsyncFlags: number): boolean {
+  return (fsyncFlags & FUSE_FSYNC_FDATASYNC) !== 0;
+}
