@@ -28,10 +28,12 @@ export interface MountRequest {
   readonly source: string;
   /** Absolute, an existing directory. */
   readonly mountPoint: string;
+  /** Whether the kernel refuses every change (EROFS) without asking. */
+  readonly readOnly: boolean;
 }
 
 /**
- * Mounts read-only and returns the driver, whose `run` is to be called at once.
+ * Mounts and returns the driver, whose `run` is to be called at once.
  *
  * @throws ErrnoError of open(2) on /dev/fuse or of mount(2), FusermountError, NativeDriverError; nothing is mounted then
  */

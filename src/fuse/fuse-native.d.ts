@@ -40,6 +40,28 @@ declare module 'fuse-native' {
     open(path: string, flags: number, reply: Reply<number>): void;
     /** Replies with the number of bytes put into `buffer` in the place of an error. */
     read(path: string, fd: number, buffer: Buffer, bytes: number, at: number, reply: Reply): void;
+    access(path: string, mask: number, reply: Reply): void;
+    /** @param mode with the umask applied; how the file is opened is not told */
+    create(path: string, mode: number, reply: Reply<number>): void;
+    /** Replies with the number of bytes taken in the place of an error; `buffer` is gone after that. */
+    write(path: string, fd: number, buffer: Buffer, bytes: number, at: number, reply: Reply): void;
+    flush(path: string, fd: number, reply: Reply): void;
+    fsync(path: string, dataOnly: number, fd: number, reply: Reply): void;
+    fsyncdir(path: string, dataOnly: number, fd: number, reply: Reply): void;
+    truncate(path: string, sizeBytes: number, reply: Reply): void;
+    ftruncate(path: string, fd: number, sizeBytes: number, reply: Reply): void;
+    chmod(path: string, mode: number, reply: Reply): void;
+    /** 0xffffffff: leave it. */
+    chown(path: string, uid: number, gid: number, reply: Reply): void;
+    /** Milliseconds; see _makeHandlerArray. */
+    utimens(path: string, atimeMs: number, mtimeMs: number, reply: Reply): void;
+    mknod(path: string, mode: number, device: number, reply: Reply): void;
+    mkdir(path: string, mode: number, reply: Reply): void;
+    symlink(target: string, path: string, reply: Reply): void;
+    link(path: string, newPath: string, reply: Reply): void;
+    unlink(path: string, reply: Reply): void;
+    rmdir(path: string, reply: Reply): void;
+    rename(path: string, newPath: string, reply: Reply): void;
     release(path: string, fd: number, reply: Reply): void;
     opendir(path: string, flags: number, reply: Reply<number>): void;
     readdir(
@@ -50,6 +72,9 @@ declare module 'fuse-native' {
     getxattr(path: string, name: string, position: number, reply: Reply<Buffer>): void;
     listxattr(path: string, reply: Reply<readonly string[]>): void;
   }
+
+  /** Takes a request of libfuse's thread, whose own notes are in `thread`. */
+  export type NativeHandler = (thread: Buffer, opcode: number, ...args: unknown[]) => void;
 
   /** What an operation hands back to the waiting thread. */
   export type Signal<T> = (result: number, value: T) => void;
@@ -64,6 +89,8 @@ declare module 'fuse-native' {
     );
     mount(done: (error: Error | null) => void): void;
     close(done: (error: Error | null) => void): void;
+    /** Handlers by opcode. */
+    _makeHandlerArray(): (NativeHandler | undefined)[];
     // The steps between libfuse and the operations, which pass less on than they get.
     protected _op_getattr(signal: Signal<Uint32Array>, path: string): void;
     protected _op_fgetattr(signal: Signal<Uint32Array>, path: string, fd: number): void;

@@ -23,16 +23,23 @@ export function mayMountDirectly(): boolean {
 }
 
 /**
- * Mounts read-only and returns the device's descriptor, on which the kernel's INIT waits.
+ * Mounts and returns the device's descriptor, on which the kernel's INIT waits.
  *
  * @throws ErrnoError of open(2) on /dev/fuse or of mount(2), FusermountError
  */
-export async function mountFuse({ source, mountPoint }: MountRequest): Promise<number> {
+export async function mountFuse({ source, mountPoint, readOnly }: MountRequest): Promise<number> {
   const common = ['default_permissions', `max_read=${MAX_READ_BYTES}`];
   if (!mayMountDirectly()) {
     const names = [`fsname=${escapeOption(source)}`, `subtype=${FILE_SYSTEM_SUBTYPE}`];
     const others = mayAllowOther() ? ['allow_other'] : [];
-    return fusermount(mountPoint, ['ro', 'nosuid', 'nodev', ...names, ...common, ...others]);
+    return fusermount(mountPoint, [
+      readOnly ? 'ro' : 'rw',
+      'nosuid',
+      'nodev',
+      ...names,
+      ...common,
+      ...others,
+    ]);
   }
   const fd = openFuseDevice();
   try {
@@ -42,7 +49,7 @@ export async function mountFuse({ source, mountPoint }: MountRequest): Promise<n
       source,
       target: mountPoint,
       type: FILE_SYSTEM_TYPE,
-      flags: MS_RDONLY | MS_NOSUID | MS_NODEV,
+      flags: (readOnly ? MS_RDONLY : 0) | MS_NOSUID | MS_NODEV,
       data: [`fd=${fd}`, 'rootmode=40000', owner, 'allow_other', ...common].join(','),
     });
     return fd;

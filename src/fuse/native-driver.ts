@@ -4,7 +4,7 @@
  * synchronous call: the answer would have to come from this very thread.
  */
 import type Fuse from 'fuse-native';
-import type { Signal } from 'fuse-native';
+import type { NativeHandler, Signal } from 'fuse-native';
 import type { KernelServices, Operations } from '../gateway/operations.ts';
 import { closeFd, duplicateFd } from '../system/files.ts';
 import { findFuseDevices, isConnectionOver } from '../system/fuse-device.ts';
@@ -12,8 +12,10 @@ import type { DriverLog, FuseDriver, MountRequest } from './driver.ts';
 import { escapeOption, mayAllowOther } from './fusermount.ts';
 import { NATIVE_READ_BYTES, NATIVE_UNMOUNT_CHECK_MS } from './limits.ts';
 import { FILE_SYSTEM_SUBTYPE, mayMountDirectly } from './mount.ts';
-import { NativeFileSystem, openFileName } from './native-file-system.ts';
+import { nativeOperations, openFileName } from './native-file-system.ts';
 import { NativeDriverError, loadNativePackage } from './native-package.ts';
+import { NativeRequests } from './native-requests.ts';
+import { UTIMENS_OPCODE, withBothTimes } from './native-times.ts';
 
 const ERANGE = 34;
 const EOPNOTSUPP = 95;
@@ -21,7 +23,7 @@ const EOPNOTSUPP = 95;
 const NATIVE_TEXT_BYTES = 1024;
 
 /**
- * Mounts read-only and returns the driver once the kernel has been answered.
+ * Mounts and returns the driver once the kernel has been answered.
  *
  * @throws NativeDriverError when the package or libfuse 2 is missing, or libfuse could not mount
  */
@@ -35,14 +37,14 @@ export async function mountNative(
   native.unmount = (_mountPoint, done) => {
     done(null);
   };
-  const files = new NativeFileSystem(operations, log);
-  const fuse = new (withDescriptors(native))(request.mountPoint, files, {
+  const requests = new NativeRequests(operations, log);
+  const fuse = new (withDescriptors(native))(request.mountPoint, nativeOperations(requests), {
     fsname: optionsOf(request),
     // An operation ends when it ends; how long a server may take is the mount's own timeo and soft.
     timeout: false,
   });
   const before = new Set(findFuseDevices());
-  const driver = new NativeDriver(files, operations, fuse, log);
+  const driver = new NativeDriver(requests, operations, fuse, log);
   operations.init(driver);
   await new Promise<void>((resolve, reject) => {
     fuse.mount((error) => {
@@ -63,6 +65,13 @@ export async function mountNative(
 /** The class with the steps that need more than the operations are told: the open file, and the room for a value. */
 function withDescriptors(native: typeof Fuse): typeof Fuse {
   return class extends native {
+    override _makeHandlerArray(): (NativeHandler | undefined)[] {
+      const handlers = super._makeHandlerArray();
+      const utimens = handlers[UTIMENS_OPCODE];
+      if (utimens !== undefined) handlers[UTIMENS_OPCODE] = withBothTimes(utimens);
+      return handlers;
+    }
+
     protected override _op_fgetattr(signal: Signal<Uint32Array>, _path: string, fd: number): void {
       this._op_getattr(signal, openFileName(fd));
     }
@@ -91,12 +100,14 @@ function withDescriptors(native: typeof Fuse): typeof Fuse {
 }
 
 /** What fuse-native has no field for goes behind the source's name, which is its first option. */
-function optionsOf({ source, mountPoint }: MountRequest): string {
+function optionsOf({ source, mountPoint, readOnly }: MountRequest): string {
   const others = mayMountDirectly() || mayAllowOther() ? ['allow_other'] : [];
   const options = [
     escapeOption(source),
     `subtype=${FILE_SYSTEM_SUBTYPE}`,
-    ...['ro', 'nosuid', 'nodev', 'default_permissions', ...others],
+    ...[readOnly ? 'ro' : 'rw', 'nosuid', 'nodev', 'default_permissions', ...others],
+    // WRITEs of 128 KiB instead of one page, and O_TRUNC with the open instead of after it.
+    ...['big_writes', 'atomic_o_trunc'],
     // Inode numbers are the server's. Nothing is remembered by the kernel, because nothing can be made forgotten.
     ...['use_ino', 'attr_timeout=0', 'entry_timeout=0', `max_read=${NATIVE_READ_BYTES}`],
   ].join(',');
@@ -112,7 +123,7 @@ function optionsOf({ source, mountPoint }: MountRequest): string {
 }
 
 export class NativeDriver implements FuseDriver, KernelServices {
-  readonly #files: NativeFileSystem;
+  readonly #requests: Pick<NativeRequests, 'pending'>;
   readonly #operations: Operations;
   readonly #fuse: Pick<Fuse, 'close'>;
   readonly #log: DriverLog;
@@ -122,8 +133,13 @@ export class NativeDriver implements FuseDriver, KernelServices {
   #device: number | undefined;
   #check: NodeJS.Timeout | undefined;
 
-  constructor(files: NativeFileSystem, operations: Operations, fuse: Pick<Fuse, 'close'>, log: DriverLog) {
-    this.#files = files;
+  constructor(
+    requests: Pick<NativeRequests, 'pending'>,
+    operations: Operations,
+    fuse: Pick<Fuse, 'close'>,
+    log: DriverLog,
+  ) {
+    this.#requests = requests;
     this.#operations = operations;
     this.#fuse = fuse;
     this.#log = log;
@@ -131,7 +147,7 @@ export class NativeDriver implements FuseDriver, KernelServices {
   }
 
   get requestsPending(): number {
-    return this.#files.requestsPending;
+    return this.#requests.pending;
   }
 
   /**

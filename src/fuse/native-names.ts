@@ -78,6 +78,24 @@ export class NativeNames {
     }
   }
 
+  /** Looks one name up again the next time. */
+  forgetName(parent: NodeId, name: string): void {
+    const key = keyOf(parent, name);
+    const known = this.#known.get(key);
+    if (known !== undefined) this.#drop(key, known);
+  }
+
+  /**
+   * Remembers what making or linking a name has answered, which counts as a lookup, too.
+   *
+   * @returns pinned: the caller unpins it
+   */
+  remember(parent: NodeId, name: string, entry: Entry): KnownName {
+    const known = this.#learn(keyOf(parent, name), entry);
+    known.pins += 1;
+    return known;
+  }
+
   async #child(parent: KnownName, name: string, context: CallContext): Promise<Outcome<KnownName>> {
     const key = keyOf(parent.nodeId, name);
     const remembered = this.#known.get(key);
@@ -131,6 +149,12 @@ function pinned(known: KnownName): Outcome<KnownName> {
 
 function keyOf(parent: NodeId, name: string): string {
   return `${parent}/${name}`;
+}
+
+/** The directory a path lies in, and its last name. */
+export function splitPath(path: string): { readonly directory: string; readonly name: string } {
+  const slash = path.lastIndexOf('/');
+  return { directory: path.slice(0, slash) || '/', name: path.slice(slash + 1) };
 }
 
 function namesOf(path: string): string[] {

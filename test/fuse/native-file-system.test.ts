@@ -1,6 +1,7 @@
 /** The operations as fuse-native asks for them, over operations that answer what a test says. */
 import t from 'tap';
-import { NativeFileSystem, openFileName } from '../../src/fuse/native-file-system.ts';
+import { nativeOperations, openFileName } from '../../src/fuse/native-file-system.ts';
+import { NativeRequests } from '../../src/fuse/native-requests.ts';
 import type { Attributes, DirectorySink, Operations } from '../../src/gateway/operations.ts';
 import { fakeOperations } from './fake-operations.ts';
 
@@ -17,7 +18,7 @@ const attributes: Attributes = {
 
 function setUp(some: Partial<Operations>) {
   const faults: string[] = [];
-  const files = new NativeFileSystem(
+  const requests = new NativeRequests(
     fakeOperations({
       lookup: (_parent, name) => ({
         nodeId: Buffer.from(name).toString() === 'missing' ? 0n : 3n,
@@ -32,7 +33,7 @@ function setUp(some: Partial<Operations>) {
       onWarning: (message) => faults.push(message),
     },
   );
-  return { files, faults };
+  return { files: nativeOperations(requests), requests, faults };
 }
 
 /** What an operation replies: its error, or its value. */
@@ -134,7 +135,7 @@ t.test('a listing comes whole, without names that cannot be said', async (t) => 
 });
 
 t.test('what throws is EIO and a line in the log', async (t) => {
-  const { files, faults } = setUp({
+  const { files, requests, faults } = setUp({
     statfs: () => {
       throw new Error('broken');
     },
@@ -143,5 +144,5 @@ t.test('what throws is EIO and a line in the log', async (t) => {
   t.equal(await replyOf((reply) => files.statfs('/', reply)), -EIO);
   t.equal(await replyOf((reply) => files.getxattr('/', 'user.a', 0, reply)), -EIO);
   t.same(faults, ['statfs failed', 'getxattr failed']);
-  t.equal(files.requestsPending, 0);
+  t.equal(requests.pending, 0);
 });
