@@ -29,13 +29,13 @@ const IMPLY_NOEXEC = new Set(['user', 'users']);
 /**
  * Reads `-o` lists.
  *
- * `rw` is left out: mount(8) adds it wherever nobody wrote `ro`.
+ * `rw` is left out, with every `ro` before it: it is the default, and mount(8) adds it wherever nobody wrote `ro`.
  *
  * @param sloppy whether options nobody knows are left out, too (-s)
  * @throws CliError (usage)
  */
 export function readFstabOptions(lists: readonly string[], sloppy: boolean): FstabOptions {
-  const mountOptions: string[] = [];
+  let mountOptions: string[] = [];
   const own = new Map<string, string>();
   let noPrograms = false;
   for (const item of lists.flatMap((list) => list.split(',')).filter((each) => each !== '')) {
@@ -46,7 +46,9 @@ export function readFstabOptions(lists: readonly string[], sloppy: boolean): Fst
     else if (name === 'suid' || name === 'dev') {
       throw new CliError(`mount option ${name} is not available: mounts are always no${name}`, 2);
     }
-    if (NOT_OURS.has(name) || ['rw', 'exec', 'noexec'].includes(name) || /^x-/i.test(name)) continue;
+    if (item === 'rw') mountOptions = mountOptions.filter((each) => each !== 'ro');
+    if (NOT_OURS.has(name) || ['exec', 'noexec'].includes(name) || item === 'rw' || /^x-/i.test(name))
+      continue;
     if (OWN_OPTIONS.has(name)) {
       const value = equals < 0 ? '' : item.slice(equals + 1);
       if (value === '') throw new CliError(`mount option ${name} needs a value: ${name}=...`, 2);

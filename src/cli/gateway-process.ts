@@ -153,7 +153,7 @@ async function serveMount(
 ): Promise<void> {
   const { log, mountPoint, sourceText, options } = settings;
   const mount = async (): Promise<Mounted> => {
-    const request = { source: sourceText, mountPoint };
+    const request = { source: sourceText, mountPoint, readOnly: options.readOnly };
     const driver = await mountWithDriver(options.driver, request, gateway, {
       onFault: (message, error) => {
         log.error({ err: error }, message);

@@ -148,11 +148,15 @@ function readSettings(
           : { name: item.slice(0, equals), value: item.slice(equals + 1), off: false };
       });
   }
-  return Object.entries(options).map(([name, value]) => ({
-    name,
-    value: typeof value === 'boolean' || value === null ? undefined : String(value),
-    off: value === false,
-  }));
+  return Object.entries(options).map(([name, value]) => {
+    // Taken away, it would leave the default, which is what it forbids.
+    if (name === 'rw' && value === false) return { name: 'ro', value: undefined, off: false };
+    return {
+      name,
+      value: typeof value === 'boolean' || value === null ? undefined : String(value),
+      off: value === false,
+    };
+  });
 }
 
 /** The file's common options and a mount's own, which win; as `-o` takes them. */

@@ -11,6 +11,8 @@ import { ROUTE_KINDS, type RouteKind } from '../resolver/schema.ts';
 import { CliError } from './errors.ts';
 
 export interface MountOptions {
+  /** Whether the kernel refuses every change. */
+  readonly readOnly: boolean;
   readonly attributeTimes: AttributeTimes;
   readonly rsizeBytes: number;
   readonly dataPath: DataPath;
@@ -39,16 +41,16 @@ const DEFAULT_RETRANS = 2;
 
 /** What is planned or cannot be had: said instead of being ignored. */
 const NOT_AVAILABLE: Readonly<Record<string, string>> = {
-  rw: 'exports are read-only in this version',
   nconnect: 'this version uses one connection',
 };
 
 /** Flags of mount(8) that change nothing here, because the mount always behaves so. */
-const IMPLIED = new Set(['ro', 'nosuid', 'nodev', '_netdev', 'defaults', 'auto', 'noauto', 'nofail']);
+const IMPLIED = new Set(['nosuid', 'nodev', '_netdev', 'defaults', 'auto', 'noauto', 'nofail']);
 
 /** Help text of `-o`, with defaults and units. */
 export const MOUNT_OPTIONS_HELP = `
-Mount options (-o NAME[=VALUE],...):
+Mount options (-o NAME[=VALUE],...; of those that contradict each other the last counts):
+  ro | rw                        read-only, or changes are allowed where the server allows them (default: rw)
   route=near|backplane|network   only this route (default: the best that is proven)
   datapath=passthrough|mapped|wire  the highest data path allowed (default: passthrough)
   driver=kernel|fuse-native      how FUSE is spoken (default: kernel; fuse-native has limits)
@@ -65,7 +67,6 @@ Mount options (-o NAME[=VALUE],...):
   cto | nocto                    ask the server at every open, or believe attributes for their time (default: cto)
   port=N mountport=N             TCP ports of NFS and MOUNT for nfs:// sources (default: 2049, and the same)
   resvport | noresvport          connect from a source port of 512 to 1023, or from any (default: noresvport)
-  ro                             the mount is read-only in this version
 `;
 
 class UnknownMountOption extends CliError {
@@ -103,6 +104,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
   let port: number | undefined;
   let mountPort: number | undefined;
   let reservedPort = false;
+  let readOnly = false;
 
   for (const item of lists.flatMap((list) => list.split(',')).filter((each) => each !== '')) {
     const [name = '', ...rest] = item.split('=');
@@ -116,6 +118,11 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
       continue;
     }
     switch (name) {
+      case 'ro':
+      case 'rw':
+        flag(item, value);
+        readOnly = name === 'ro';
+        break;
       case 'route':
         route = oneOf(item, value, ROUTE_KINDS);
         break;
@@ -197,6 +204,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
     throw new CliError('mount options: acregmin and acdirmin are at most acregmax and acdirmax', 2);
   }
   return {
+    readOnly,
     attributeTimes: times,
     rsizeBytes,
     dataPath,
