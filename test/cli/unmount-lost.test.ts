@@ -1,7 +1,8 @@
 /** `nearmount unmount` where the server or the gateway is gone: nothing of it waits for them. */
 import { join } from 'node:path';
 import t from 'tap';
-import { cannotMountHere, isMounted, runTool, startWorker } from '../support/mounts.ts';
+import { mountMemory } from '../support/memory-mount.ts';
+import { cannotMountHere, isMounted, runCli, runTool, startWorker } from '../support/mounts.ts';
 import { isRunning, makeStage } from './unmount-stage.ts';
 
 t.test('--force: whoever waits gets an error', { skip: cannotMountHere }, async (t) => {
@@ -17,6 +18,24 @@ t.test('--force: whoever waits gets an error', { skip: cannotMountHere }, async 
   t.match((await waiting).error, /^(ENOTCONN|ECONNABORTED)/);
   t.notOk(isMounted(point));
   t.notOk(isRunning(pid));
+});
+
+t.test('--force: whoever waits in a write, or for what it wrote', { skip: cannotMountHere }, async (t) => {
+  for (const what of ['hang-write', 'hang-flush']) {
+    const { point, run, until } = await mountMemory(t, 'kernel', what);
+    const waiting = run('dd if=/dev/zero of=f count=1 status=none');
+    await until(what === 'hang-write' ? 'write' : 'flush');
+    const result = await runCli(['unmount', '--force', point]);
+    t.equal(result.status, 0, result.stderr);
+    t.match(
+      result.stderr,
+      /mnt was busy \(.*dd \(pid.*\) and is taken away lazily: its connection was aborted/,
+    );
+    const { status, stderr } = await waiting;
+    t.equal(status, 1);
+    t.match(stderr, /^dd: .*(connection abort|not connected)/);
+    t.notOk(isMounted(point));
+  }
 });
 
 t.test(

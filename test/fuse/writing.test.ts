@@ -2,74 +2,11 @@
  * Both drivers alone, on a real mount of a file system in memory: ordinary programs change things, and what they read
  * back afterwards is what they wrote.
  */
-import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import t, { type Test } from 'tap';
-import type { DriverKind } from '../../src/fuse/driver.ts';
+import { readFileSync } from 'node:fs';
+import t from 'tap';
 import { noFuseNative } from '../support/fuse-native.ts';
-import { cannotMountHere, isMounted, plainNode, runTool, within } from '../support/mounts.ts';
-import { makeDirectory } from '../support/trees.ts';
-
-const PROGRAM = fileURLToPath(new URL('./memory-mount.mjs', import.meta.url));
-/** Watchdogs, far above what anything here takes. */
-const MOUNT_LIMIT_MS = 120_000;
-const STEP_LIMIT_MS = 30_000;
-
-interface MemoryMount {
-  readonly point: string;
-  /** Beside the mount. */
-  readonly directory: string;
-  /** Operations asked for since the last call, one a line. */
-  readonly operations: () => string[];
-  /** Runs a script in the mount. */
-  readonly run: (script: string) => Promise<{ status: number | null; stdout: string; stderr: string }>;
-}
-
-async function mountMemory(t: Test, driver: DriverKind, ...options: string[]): Promise<MemoryMount> {
-  const directory = makeDirectory(t);
-  const point = join(directory, 'mnt');
-  mkdirSync(point);
-  const child = spawn(...plainNode(PROGRAM, driver, point, ...options), {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  const destroy = async (): Promise<void> => {
-    if (isMounted(point)) await runTool('umount', ['-i', '-c', '-l', '--', point]);
-    child.kill('SIGKILL');
-  };
-  const watchdog = setTimeout(() => void destroy(), MOUNT_LIMIT_MS);
-  t.teardown(async () => {
-    clearTimeout(watchdog);
-    await destroy();
-    await ended;
-  });
-  const said: string[] = [];
-  const lines = createInterface({ input: child.stdout });
-  const mounted = new Promise<void>((resolve) => {
-    lines.on('line', (line) => {
-      if (line === 'mounted') resolve();
-      else said.push(line);
-    });
-  });
-  const gone = ended.then(() => {
-    throw new Error('nothing was mounted');
-  });
-  gone.catch(() => undefined);
-  await within(Promise.race([mounted, gone]), STEP_LIMIT_MS, () => 'not mounted');
-  return {
-    point,
-    directory,
-    operations: () => said.splice(0),
-    run: async (script) => {
-      const shell = ['-c', 'cd "$0" && eval "$1"', point, script];
-      const { status, stdout, stderr } = await runTool('bash', shell);
-      return { status, stdout: stdout.toString(), stderr };
-    },
-  };
-}
+import { mountMemory } from '../support/memory-mount.ts';
+import { cannotMountHere } from '../support/mounts.ts';
 
 const drivers = [
   { driver: 'kernel', skip: cannotMountHere },
