@@ -63,23 +63,40 @@ export function capabilityBit(capability: Capability): bigint {
 const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
 const PR_CAPBSET_DROP = 24;
 
+/** struct __user_cap_header_struct: version, and pid 0 for the calling thread. */
+function capabilityHeader(): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt32LE(LINUX_CAPABILITY_VERSION_3, 0);
+  return header;
+}
+
+/**
+ * What capset(2) takes so that the thread has all that the calling one has now, but not these. To be kept reachable by
+ * whoever hands it to a call on another thread.
+ */
+export function capabilitiesWithout(capabilities: readonly Capability[]): { header: Buffer; sets: Buffer } {
+  // Two of struct __user_cap_data_struct: effective, permitted, inheritable, each u32, low halves first.
+  const sets = Buffer.alloc(24);
+  if (kernel.capget(capabilityHeader(), sets) < 0) throw lastError('capget');
+  for (const capability of capabilities) {
+    const index = CAPABILITIES.indexOf(capability);
+    const half = 12 * (index >> 5);
+    const bit = 1 << (index & 31);
+    for (const at of [half, half + 4, half + 8]) sets.writeInt32LE(sets.readInt32LE(at) & ~bit, at);
+  }
+  return { header: capabilityHeader(), sets };
+}
+
 /**
  * Gives up a capability for good: for the calling thread, and for the processes it starts. Other threads keep
- * theirs, and Node's pool runs before the first line of a module: what must hold for asynchronous file
- * calls too is dropped in a parent process. Without CAP_SETPCAP, processes started later may get it back.
+ * theirs: for those of libuv's pool see pool-capabilities.ts. Without CAP_SETPCAP, processes started later may get it
+ * back.
  */
 export function dropCapability(capability: Capability): void {
   const index = CAPABILITIES.indexOf(capability);
   if (hasCapability('CAP_SETPCAP') && libc.prctl(PR_CAPBSET_DROP, index, 0, 0, 0) < 0) {
     throw lastError('prctl', 'PR_CAPBSET_DROP');
   }
-  const header = Buffer.alloc(8);
-  header.writeUInt32LE(LINUX_CAPABILITY_VERSION_3, 0);
-  // Two of struct __user_cap_data_struct: effective, permitted, inheritable, each u32, low halves first.
-  const sets = Buffer.alloc(24);
-  if (kernel.capget(header, sets) < 0) throw lastError('capget');
-  const half = 12 * (index >> 5);
-  const bit = 1 << (index & 31);
-  for (const at of [half, half + 4, half + 8]) sets.writeInt32LE(sets.readInt32LE(at) & ~bit, at);
+  const { header, sets } = capabilitiesWithout([capability]);
   if (kernel.capset(header, sets) < 0) throw lastError('capset');
 }

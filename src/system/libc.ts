@@ -28,6 +28,7 @@ export const libc = {
   posixFadvise: declare<Call<[number, number, number, number]>>('int posix_fadvise(int, int64, int64, int)'),
   lseek: declare<Call<[number, bigint, number], number | bigint>>('int64 lseek(int, int64, int)'),
   fcntl: declare<Call<[number, number, number]>>('int fcntl(int, int, long)'),
+  pipe2: declare<Call<[Pointer, number]>>('int pipe2(void *, int)'),
   poll: declare<Call<[Pointer, number, number]>>('int poll(void *, ulong, int)'),
   ioctl: declare<Call<[number, number, Pointer]>>('int ioctl(int, ulong, void *)'),
   readlinkat: declare<Call<[number, Pointer, Pointer, number]>>(
@@ -113,6 +114,7 @@ const SYSCALL_NUMBERS = {
     name_to_handle_at: 303,
     open_by_handle_at: 304,
     preadv2: 327,
+    pwritev2: 328,
     open_tree: 428,
     mount_setattr: 442,
     setgroups: 116,
@@ -135,6 +137,7 @@ const SYSCALL_NUMBERS = {
     name_to_handle_at: 264,
     open_by_handle_at: 265,
     preadv2: 286,
+    pwritev2: 287,
     open_tree: 428,
     mount_setattr: 442,
     setgroups: 159,
@@ -179,6 +182,8 @@ export const kernel = {
   // The fifth argument is the high half of the offset, used on 32-bit kernels only.
   preadv2: (fd: number, vector: Pointer, count: number, offset: bigint, flags: number) =>
     syscallVector(NR.preadv2, fd, vector, count, offset, 0, flags),
+  pwritev2: (fd: number, vector: Pointer, count: number, offset: bigint, flags: number) =>
+    syscallVector(NR.pwritev2, fd, vector, count, offset, 0, flags),
   openTree: (fd: number, name: Pointer, flags: number) => syscallPointer(NR.open_tree, fd, name, flags),
   mountSetattr: (fd: number, name: Pointer, flags: number, attributes: Pointer, size: number) =>
     syscallMountSetattr(NR.mount_setattr, fd, name, flags, attributes, size),
@@ -194,6 +199,25 @@ export const kernel = {
   fsmount: (fd: number, flags: number) => syscallInts(NR.fsmount, fd, flags, 0),
   renameat2: (fromFd: number, from: Pointer, toFd: number, to: Pointer, flags: number) =>
     syscallTwoPaths(NR.renameat2, fromFd, from, toFd, to, flags),
+};
+
+/** Told what C returned; an error is koffi's own, and errno is that of another thread. */
+type Done = (error: unknown, result: number) => void;
+interface OnPool<Args extends readonly unknown[]> {
+  readonly async: (...args: [...Args, Done]) => void;
+}
+
+/**
+ * Calls that run on a thread of libuv's pool, where they may block, and tell their result through the event loop. Memory
+ * that they are given must stay reachable until then.
+ */
+export const onPool = {
+  capset: (header: Pointer, data: Pointer, done: Done): void => {
+    (syscallPair as unknown as OnPool<[number, Pointer, Pointer]>).async(NR.capset, header, data, done);
+  },
+  write: (fd: number, buffer: Pointer, lengthBytes: number, done: Done): void => {
+    (libc.write as unknown as OnPool<[number, Pointer, number]>).async(fd, buffer, lengthBytes, done);
+  },
 };
 
 /** The error of the call just made: errno is read first thing, before anything else can change it. */
