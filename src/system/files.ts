@@ -169,6 +169,11 @@ export function faccess(fd: number, mode: number): boolean {
   throw new ErrnoError(errno, 'faccessat2');
 }
 
+/** As faccess, but throws why not: EACCES, EROFS, EPERM (immutable, or no such right for this identity), ETXTBSY. */
+export function checkAccess(fd: number, mode: number): void {
+  if (kernel.faccessat2(fd, EMPTY_PATH, mode, AT_EACCESS | AT_EMPTY_PATH) < 0) throw lastError('faccessat2');
+}
+
 /** What statfs(2) tells. Counts of blocks are in units of fragmentSizeBytes. */
 export interface FileSystemStatus {
   /** The magic number of the kind of file system. */
