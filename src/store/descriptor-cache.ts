@@ -47,6 +47,13 @@ export class DescriptorCache<Value extends Retirable> {
     this.#timer ??= setTimeout(() => this.#retireIdle(), this.#idleMs).unref();
   }
 
+  /** Gives a value back to whoever asks: the cache forgets it, and does not retire it. */
+  take(key: string): Value | undefined {
+    const slot = this.#slots.get(key);
+    this.#slots.delete(key);
+    return slot?.value;
+  }
+
   delete(key: string): void {
     const slot = this.#slots.get(key);
     if (slot === undefined) return;

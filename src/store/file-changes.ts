@@ -63,6 +63,12 @@ export class FileChanges {
     if (!isSameVersion(before, status)) tell(file);
   }
 
+  /** A file was changed by us: its version need not show it, where the clock of its times is coarse. */
+  changed(key: string): void {
+    const file = this.#files.get(key);
+    if (file !== undefined) tell(file);
+  }
+
   close(): void {
     for (const [key, file] of [...this.#files]) this.#end(key, file);
   }

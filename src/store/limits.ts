@@ -27,3 +27,16 @@ export const DIRECTORY_DEPTH_MAX = 2048;
 export const WATCHED_FILES_MAX = 8_000;
 /** How much earlier than the clock says a new file may seem to be made: the kernel's time goes on in ticks (CONFIG_HZ). */
 export const FILE_TIME_TICK_NS = 20_000_000n;
+/** Files kept open for writing, for all exports of a store; those being written right now come on top. */
+export const OPEN_WRITERS_MAX = 256;
+/**
+ * How long a file nobody writes is kept open for writing. Short, because meanwhile it counts as being written: its pages
+ * are not shared with guests (see isOpenForWriting), and programs on the server cannot execute it (ETXTBSY).
+ */
+export const OPEN_WRITER_IDLE_MS = 1000;
+/** Writes of one file at a time: one that copies, and one that waits for the file's lock in the kernel. */
+export const WRITES_AT_ONCE_PER_FILE = 2;
+/** Writes up to here are done at once, on the main thread, where the file system can without waiting for a disk. */
+export const WRITE_NOW_BYTES_MAX = 65_536;
+/** With less than this left for everybody, a file system that keeps a reserve for root is written as the caller. */
+export const NEARLY_FULL_BYTES = 64n * 1024n * 1024n;

@@ -196,7 +196,8 @@ export function openChecked(identity: Identity, pathFd: number): { fd: number; s
   return { fd: openForReading(identity, pathFd, status), status };
 }
 
-function regularFileStatus(pathFd: number): FileStatus {
+/** EISDIR, EINVAL for what is no regular file, which must never be opened; StoreError STALE for a deleted one. */
+export function regularFileStatus(pathFd: number): FileStatus {
   const status = statFd(pathFd);
   if (status.nlink === 0) throw new StoreError('STALE', 'the file was deleted');
   const type = status.mode & S_IFMT;

@@ -29,6 +29,8 @@ import { HeldDirectories } from './held-directories.ts';
 import { OPEN_NODE_IDLE_MS, OPEN_NODES_MAX } from './limits.ts';
 import { OpenFiles } from './open-file.ts';
 import { StoreError } from './store-error.ts';
+import { WritableFiles } from './writable-files.ts';
+import { WriteVerifier } from './write-verifier.ts';
 
 /** A file of an export, of any type. Its descriptor belongs to the store and is good within this turn. */
 export interface StoreNode {
@@ -90,6 +92,8 @@ export class Store {
   #treesById = new Map<string, ExportTree>();
   readonly #nodes = new DescriptorCache<OpenNode>({ max: OPEN_NODES_MAX, idleMs: OPEN_NODE_IDLE_MS });
   readonly files = new OpenFiles();
+  readonly writeVerifier = new WriteVerifier();
+  readonly writing = new WritableFiles(this.writeVerifier);
   readonly directories = new HeldDirectories();
   readonly changes = new FileChanges();
   /** When it was opened, in nanoseconds since 1970. */
@@ -154,6 +158,7 @@ export class Store {
     this.#treesById = new Map([...trees.values()].map((tree) => [tree.id.toString('latin1'), tree]));
     const kept = new Set(trees.values());
     this.#nodes.deleteWhere((node) => !kept.has(node.export));
+    this.writing.closeIdle();
     for (const tree of before.values()) if (!kept.has(tree)) tree.close();
     return { added, removed, changed };
   }
@@ -284,6 +289,7 @@ export class Store {
     becomeServer();
     this.changes.close();
     this.files.close();
+    this.writing.close();
     this.directories.close();
     this.#nodes.clear();
     for (const tree of this.#trees.values()) tree.close();

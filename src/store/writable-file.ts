@@ -1,0 +1,173 @@
+import { S_ISGID, S_ISUID } from '../system/constants.ts';
+import { fstatfs, statFd, type FileStatus } from '../system/files.ts';
+import { becomeServer, runAs, type Identity } from '../system/identity.ts';
+import {
+  lengthOf,
+  syncOnPool,
+  writeHere,
+  writeNowait,
+  writeOnPool,
+  type Pieces,
+  type Written,
+} from '../system/write-file.ts';
+import { closeAfterTurn, type Retirable } from './descriptor-cache.ts';
+import type { DiskWork } from './disk-work.ts';
+import { NEARLY_FULL_BYTES, WRITE_NOW_BYTES_MAX } from './limits.ts';
+import { WriteOrder } from './write-order.ts';
+
+/** TMPFS_MAGIC of include/uapi/linux/magic.h. */
+const TMPFS = 0x01021994n;
+
+/** How a small write is done in the turn in which it arrives: never waiting for a disk, or not at all. */
+type AtOnce = 'in-memory' | 'nowait' | 'never';
+
+/** What files open for writing share. */
+export interface WritingSupport {
+  readonly work: DiskWork;
+  /** What was written did not reach the disk, whoever wrote it. */
+  readonly onLost: () => void;
+}
+
+/**
+ * An exported file open for writing, by one descriptor for all callers: the kernel tells an error of write-back once for
+ * each descriptor, so this one stays open until what it wrote is on the disk.
+ */
+export class WritableFile implements Retirable {
+  /** O_WRONLY. Usable while the file is held. */
+  readonly fd: number;
+  readonly #support: WritingSupport;
+  readonly #order = new WriteOrder((dataOnly) => this.#syncNow(dataOnly));
+  #atOnce: AtOnce;
+  #writes = 0;
+  /** How many of the writes a sync has covered. */
+  #writesSynced = 0;
+  #holds = 0;
+
+  /** Takes the descriptor over. */
+  constructor(fd: number, support: WritingSupport) {
+    this.fd = fd;
+    this.#support = support;
+    this.#atOnce = fstatfs(fd).type === TMPFS ? 'in-memory' : 'nowait';
+  }
+
+  get holds(): number {
+    return this.#holds;
+  }
+
+  hold(): void {
+    this.#holds += 1;
+  }
+
+  release(): void {
+    this.#holds -= 1;
+  }
+
+  /** Whether something was written since the last sync. */
+  get isUnsynced(): boolean {
+    return this.#writesSynced < this.#writes;
+  }
+
+  status(): FileStatus {
+    return statFd(this.fd);
+  }
+
+  /**
+   * Writes as a caller who may: when this resolves, the page cache has the bytes, in the order of the calls where they
+   * overlap. An error comes with how many were written before it. The offset and the end are below 2^63.
+   */
+  async write(identity: Identity, offset: bigint, pieces: Pieces): Promise<Written> {
+    const length = lengthOf(pieces);
+    if (length === 0) return { bytes: 0 };
+    const atOnce = this.#writeAtOnce(identity, offset, pieces, length);
+    if (atOnce !== undefined) return atOnce;
+    return this.#order.write(offset, length, async () => {
+      const written = await this.#writeInOrder(identity, offset, pieces, length);
+      this.#writes += 1;
+      return written;
+    });
+  }
+
+  /**
+   * Brings to the disk what arrived before.
+   *
+   * @param dataOnly leaves out attributes that no reader needs (fdatasync(2))
+   */
+  sync(dataOnly = false): Promise<void> {
+    return this.#order.sync(dataOnly);
+  }
+
+  /** Closes it; what is not on the disk by now goes there first, or is said to be lost. */
+  retire(): void {
+    if (this.isUnsynced) void this.#syncAndClose();
+    else closeAfterTurn(this.fd);
+  }
+
+  /** What was written is not to be synced any more when it closes: the next server has another verifier anyway. */
+  abandon(): void {
+    this.#writesSynced = Infinity;
+  }
+
+  async #syncAndClose(): Promise<void> {
+    try {
+      await this.sync();
+    } catch {
+      // onLost has been told.
+    } finally {
+      closeAfterTurn(this.fd);
+    }
+  }
+
+  async #syncNow(dataOnly: boolean): Promise<void> {
+    await this.#support.work.run(async () => {
+      const covered = this.#writes;
+      try {
+        await syncOnPool(this.fd, dataOnly);
+      } catch (error) {
+        // The kernel tells it once, and drops the pages: also those whose writers have not asked yet.
+        this.#support.onLost();
+        throw error;
+      }
+      this.#writesSynced = Math.max(this.#writesSynced, covered);
+    });
+  }
+
+  /** On the main thread, in this turn; undefined where that might wait, or others come first. */
+  #writeAtOnce(identity: Identity, offset: bigint, pieces: Pieces, length: number): Written | undefined {
+    if (this.#atOnce === 'never' || length > WRITE_NOW_BYTES_MAX || !this.#order.isFree(offset, length))
+      return undefined;
+    const written = runAs(identity, () =>
+      this.#atOnce === 'in-memory'
+        ? writeHere(this.fd, pieces, offset)
+        : writeNowait(this.fd, pieces, offset),
+    );
+    if (written === 'unsupported') {
+      this.#atOnce = 'never';
+      return undefined;
+    }
+    if (written.bytes > 0) this.#writes += 1;
+    // Some of it would have waited: all of it is written again, in its order.
+    return written.bytes === length || written.error !== undefined ? written : undefined;
+  }
+
+  #writeInOrder(identity: Identity, offset: bigint, pieces: Pieces, length: number): Promise<Written> {
+    return this.#support.work.run(async () => {
+      if (this.#needsIdentity(identity, offset + BigInt(length)))
+        return runAs(identity, () => writeHere(this.fd, pieces, offset));
+      becomeServer();
+      return writeOnPool(this.fd, pieces, Number(offset));
+    });
+  }
+
+  /**
+   * Whether it matters in whose name the bytes are written, which on the pool is the server's: the kernel takes away
+   * set-user-id and set-group-id bits, unless root writes, and keeps blocks in reserve for root. Also for offsets that
+   * Node's calls cannot say.
+   */
+  #needsIdentity({ uid }: Identity, end: bigint): boolean {
+    if (end > BigInt(Number.MAX_SAFE_INTEGER)) return true;
+    if ((statFd(this.fd).mode & (S_ISUID | S_ISGID)) !== 0) return true;
+    if (uid === 0) return false;
+    const { blocksAvailable, blocksFree, fragmentSizeBytes } = fstatfs(this.fd);
+    return blocksAvailable < blocksFree && blocksAvailable * fragmentSizeBytes < NEARLY_FULL_BYTES;
+  }
+}
