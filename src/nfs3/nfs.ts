@@ -321,6 +321,7 @@ export type PATHCONF3res = Infer<typeof PATHCONF3res>;
 export const COMMIT3args = struct('COMMIT3args', { file: nfs_fh3, offset: u64, count: u32 });
 export type COMMIT3args = Infer<typeof COMMIT3args>;
 export const COMMIT3res = result('COMMIT3res', struct('resok', { wcc: wcc_data, verf: writeverf3 }), withWcc);
+export type COMMIT3res = Infer<typeof COMMIT3res>;
 
 const once = { idempotent: false } as const;
 

@@ -12,6 +12,7 @@ import { RpcConnection } from '../rpc/connection.ts';
 import { Dispatcher } from '../rpc/dispatcher.ts';
 import { RpcError } from '../rpc/error.ts';
 import { warmThreadPool } from '../store/identity.ts';
+import { giveUpPrivilegesOfWriters } from '../store/writer-privileges.ts';
 import { Store, type ExportChanges } from '../store/store.ts';
 import { unixPeer } from '../transport/peer.ts';
 import type { ExportOptions } from '../store/export-options.ts';
@@ -115,6 +116,12 @@ export class DataAccessServer {
    */
   static async start(options: DataAccessServerOptions): Promise<DataAccessServer> {
     await warmThreadPool();
+    if (!(await giveUpPrivilegesOfWriters())) {
+      options.log.warn(
+        'writing as root: quotas may not hold, and set-user-id bits may outlive a write, because the thread pool was busy ' +
+          'or has more than 64 threads (UV_THREADPOOL_SIZE)',
+      );
+    }
     const key = loadServerKey(options.stateDirectory);
     const store = Store.open({ stateDirectory: options.stateDirectory, exports: options.exports });
     const server = new DataAccessServer(options, key, store);

@@ -66,13 +66,14 @@ function grantedRights(wanted: number, { node, identity }: Target, isDirectory: 
   const rights = [
     [ACCESS3_READ, R_OK],
     [search, X_OK],
-    [change, W_OK],
+    // Names are changed in a directory that one may also search.
+    [change, isDirectory ? W_OK | X_OK : W_OK],
   ] as const;
   let bits = 0;
-  for (const [right, bit] of rights) if ((wanted & right) !== 0) bits |= bit;
+  for (const [right, needed] of rights) if ((wanted & right) !== 0) bits |= needed;
   const allowed = access(identity, node, bits);
   let granted = 0;
-  for (const [right, bit] of rights) if ((allowed & bit) !== 0) granted |= wanted & right;
+  for (const [right, needed] of rights) if ((allowed & needed) === needed) granted |= wanted & right;
   return granted;
 }
 

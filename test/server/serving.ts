@@ -10,7 +10,7 @@ import { authSys, type opaque_auth } from '../../src/rpc/auth.ts';
 import { RpcConnection } from '../../src/rpc/connection.ts';
 import type { ArgsOf, ResultOf } from '../../src/rpc/program.ts';
 import { DataAccessServer } from '../../src/server/data-access-server.ts';
-import { parseExportOption } from '../../src/store/export-options.ts';
+import { parseExportOption, type ExportOptions } from '../../src/store/export-options.ts';
 import { hasCapability } from '../../src/system/capabilities.ts';
 import { canSwitchIdentity } from '../../src/system/identity.ts';
 import { bootId } from '../../src/system/process.ts';
@@ -35,13 +35,17 @@ export interface Serving {
   readonly tcp: Extract<Endpoint, { kind: 'tcp' }>;
 }
 
-/** Serves `exports` (values of --export); socket and state lie in `directory`. */
-export async function serve(t: Teardown, directory: string, exports: readonly string[]): Promise<Serving> {
+/** Serves `exports` (values of --export, or what they mean); socket and state lie in `directory`. */
+export async function serve(
+  t: Teardown,
+  directory: string,
+  exports: readonly (string | ExportOptions)[],
+): Promise<Serving> {
   const socket = { kind: 'unix' as const, path: join(directory, 's.sock') };
   const server = await DataAccessServer.start({
     name: 'tested',
     bootId: bootId(),
-    exports: exports.map(parseExportOption),
+    exports: exports.map((each) => (typeof each === 'string' ? parseExportOption(each) : each)),
     stateDirectory: join(directory, 'state'),
     tcp: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }],
     socket,
