@@ -17,3 +17,8 @@ export const JUKEBOX_PAUSE_MS = 1_000;
 export const PING_AFTER_MS = 120_000;
 /** How long page handles that are not used any more may wait for company before they are given back, in milliseconds. */
 export const UNMAP_DELAY_MS = 50;
+/**
+ * Calls that are not idempotent one mount has under way; more wait. A Nearmount server remembers four times as many of a
+ * client (KEPT_CALLS_PER_CLIENT_MAX), which leaves room for those that were given up.
+ */
+export const ONCE_CALLS_IN_FLIGHT_MAX = 64;

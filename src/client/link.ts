@@ -1,6 +1,6 @@
 /** The lasting tie to a server: sessions come and go beneath it, calls are sent again until they are answered. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { NFS_PROGRAM, type NFS_PROCEDURES } from '../nfs3/nfs.ts';
+import { NFS_PROCEDURES, NFS_PROGRAM } from '../nfs3/nfs.ts';
 import type { GETACL3res } from '../nfs3/nfsacl.ts';
 import { NFSSTAT3 } from '../nfs3/status.ts';
 import { freshXid } from '../rpc/caller.ts';
@@ -14,6 +14,7 @@ import {
   RECONNECT_PAUSE_MIN_MS,
   ROUTE_RECHECK_MS,
 } from './limits.ts';
+import { OnceSlots } from './once-slots.ts';
 import type { GrantOutcome, MapOutcome, Session } from './session.ts';
 
 /** Retry rules under NFS's own names: nfs(5). */
@@ -64,10 +65,21 @@ const TIMER_SLACK_MS = 5;
 export type NfsProcedure = keyof typeof NFS_PROCEDURES;
 type CountedCall = NfsProcedure | 'GRANT' | 'MAP' | 'GETACL';
 
+/** An answer, and what must be known to understand it. */
+export interface OnceAnswer<Result> {
+  readonly result: Result;
+  /**
+   * An earlier transmission of the call was lost, with its answer, at a server that does not know a call when it comes
+   * again. It may have been carried out then, and this be the answer to its second time: EXIST, or NOENT.
+   */
+  readonly mayHaveRunBefore: boolean;
+}
+
 export class ServerLink {
   readonly #open: SessionOpener;
   readonly #options: RetryOptions;
   readonly #events: LinkEvents;
+  readonly #onceSlots = new OnceSlots();
   readonly #callCounts = new Map<CountedCall, number>();
   #session: Session;
   #ready: Promise<Session> | undefined;
@@ -124,6 +136,14 @@ export class ServerLink {
   }
 
   /**
+   * Whether a call that is sent again takes effect once: the server of the session in use knows calls again. Otherwise
+   * nfsOnce says what an answer may mean.
+   */
+  get takesEffectOnce(): boolean {
+    return this.#session.takesEffectOnce;
+  }
+
+  /**
    * Calls an NFS procedure, over as many sessions as it takes; the xid stays the same when a call is sent again.
    *
    * @throws RpcError TIMED_OUT on a soft mount, ABORTED when the waiter gave up, or what the server answered
@@ -133,16 +153,40 @@ export class ServerLink {
     args: ArgsOf<(typeof NFS_PROCEDURES)[K]>,
     waiter: Waiter,
   ): Promise<ResultOf<(typeof NFS_PROCEDURES)[K]>> {
+    return (await this.nfsOnce(name, args, waiter)).result;
+  }
+
+  /** As nfs, for whoever must know whether the call may have run before the answer came: see OnceAnswer. */
+  async nfsOnce<K extends NfsProcedure>(
+    name: K,
+    args: ArgsOf<(typeof NFS_PROCEDURES)[K]>,
+    waiter: Waiter,
+  ): Promise<OnceAnswer<ResultOf<(typeof NFS_PROCEDURES)[K]>>> {
     this.#count(name);
+    if (NFS_PROCEDURES[name].idempotent) return this.#answered(name, args, waiter);
+    return this.#onceSlots.run(waiter, () => this.#answered(name, args, waiter));
+  }
+
+  async #answered<K extends NfsProcedure>(
+    name: K,
+    args: ArgsOf<(typeof NFS_PROCEDURES)[K]>,
+    waiter: Waiter,
+  ): Promise<OnceAnswer<ResultOf<(typeof NFS_PROCEDURES)[K]>>> {
+    let mayHaveRunBefore = false;
     for (;;) {
       const xid = freshXid();
+      let transmissions = 0;
       const result = await this.#persist(waiter, (session, timeoutMs) =>
-        this.#as(session, waiter, timeoutMs, (credential) =>
-          session.call(NFS_PROGRAM, name, args, { xid, timeoutMs, credential }),
-        ),
+        this.#as(session, waiter, timeoutMs, async (credential) => {
+          // What a closed session is given is not sent.
+          if (session.closed === undefined) transmissions += 1;
+          if (session.takesEffectOnce) mayHaveRunBefore = false;
+          else if (transmissions > 1) mayHaveRunBefore = true;
+          return session.call(NFS_PROGRAM, name, args, { xid, timeoutMs, credential });
+        }),
       );
       const status = (result as { status?: number } | undefined)?.status;
-      if (status !== NFSSTAT3.NFS3ERR_JUKEBOX) return result;
+      if (status !== NFSSTAT3.NFS3ERR_JUKEBOX) return { result, mayHaveRunBefore };
       await delay(this.#pauses.jukeboxMs, undefined, { signal: waiter.signal }).catch((error: unknown) => {
         throw new RpcError('ABORTED', `${name} was given up`, { cause: error });
       });

@@ -3,9 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { GuestChannel } from '../fgdp/channel.ts';
 import { FGDP_VERSION } from '../fgdp/limits.ts';
 import {
+  CLIENT_ID_BYTES,
   EXPORT_LEVEL,
   FEATURE_ACL_MARKS,
   FEATURE_DESCRIPTORS,
+  FEATURE_ONCE,
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
   FGDP_PROGRAM,
@@ -38,7 +40,8 @@ export class RouteError extends Error {
   override readonly name = 'RouteError';
 }
 
-const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS | FEATURE_SEGMENTS;
+const FEATURES =
+  FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS | FEATURE_SEGMENTS | FEATURE_ONCE;
 
 /** The channel, or why this route has none; on other routes than a Unix socket's there is nothing to say. */
 interface ChannelOutcome {
@@ -51,6 +54,11 @@ const NO_CHANNEL: ExportOffer = {
   level: EXPORT_LEVEL.RECORDS,
   reason: 'no descriptor channel: this user may not connect to it',
 };
+
+/** What a mount calls itself to its servers; nobody else can guess it. */
+export function freshClientId(): Uint8Array {
+  return randomBytes(CLIENT_ID_BYTES);
+}
 
 /**
  * Connects, lets the server prove itself, and asks for the export's root.
@@ -65,7 +73,9 @@ export async function openSession(target: SessionTarget): Promise<Session> {
   try {
     connection = new RpcConnection(await reach(target, target.endpoint));
     const peer = await sayHello(connection, target, outcome);
-    const rootHandle = await mountExport(connection, target);
+    // First whose calls these are; the server takes them in their order, so nobody waits for the answer.
+    const said = peer?.knowsClient === true ? sayClient(connection, target) : undefined;
+    const [rootHandle] = await Promise.all([mountExport(connection, target), said]);
     const without = target.route === 'near' ? NO_CHANNEL : NO_OFFER;
     const offer = peer?.channel === undefined ? without : await askLevel(connection, target, rootHandle);
     return new Session(target, connection, { peer, offer, rootHandle });
@@ -162,7 +172,14 @@ async function sayHello(
     serverName: Buffer.from(hello.server_name).toString(),
     features: hello.features,
     channel: target.route === 'near' ? channel : undefined,
+    knowsClient: (hello.features & FEATURE_ONCE) !== 0 && target.clientId !== undefined,
   };
+}
+
+async function sayClient(connection: RpcConnection, { clientId }: SessionTarget): Promise<void> {
+  if (clientId === undefined) return;
+  const args = { client_id: clientId };
+  await connection.call(FGDP_PROGRAM, 'CLIENT', args, { timeoutMs: ROUTE_TRY_TIMEOUT_MS });
 }
 
 async function mountExport(connection: RpcConnection, target: SessionTarget): Promise<Uint8Array> {

@@ -43,6 +43,8 @@ export interface SessionTarget {
   readonly bootId: string;
   /** Come from a reserved TCP port, for NFS and MOUNT alike; default false. */
   readonly reservedPort?: boolean;
+  /** Says whose calls they are, over all sessions of a mount; without it a call that is sent again may run again. */
+  readonly clientId?: Uint8Array | undefined;
   /** Credential of the MNT call; default AUTH_NONE. */
   readonly credential?: opaque_auth;
 }
@@ -99,6 +101,8 @@ export interface FgdpPeer {
   readonly serverName: string;
   readonly features: number;
   readonly channel: GuestChannel | undefined;
+  /** Whether CLIENT is said: calls that are sent again are known. */
+  readonly knowsClient: boolean;
 }
 
 /** What the export hands to this guest. */
@@ -203,6 +207,16 @@ export class Session {
   get canMap(): boolean {
     const has = ((this.#peer?.features ?? 0) & FEATURE_SEGMENTS) !== 0;
     return has && this.#offer.level === EXPORT_LEVEL.PAGES;
+  }
+
+  /** Whether the server is a Nearmount server: it speaks FGDP. */
+  get isNearmount(): boolean {
+    return this.#peer !== undefined;
+  }
+
+  /** Whether a call with the xid of an earlier one is known to the server as the same call, also after a restart. */
+  get takesEffectOnce(): boolean {
+    return this.#peer?.knowsClient === true;
   }
 
   get closed(): RpcError | undefined {

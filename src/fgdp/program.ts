@@ -32,6 +32,7 @@ export const NONCE_BYTES = 32;
 export const SERVER_ID_BYTES = 16;
 export const PUBLIC_KEY_BYTES = 32;
 export const SIGNATURE_BYTES = 64;
+export const CLIENT_ID_BYTES = 16;
 
 const boot_id = opaque('boot_id', 64);
 const server_id = opaqueFixed('server_id', SERVER_ID_BYTES);
@@ -44,6 +45,8 @@ export const FEATURE_SHORT_CREDENTIALS = 0x0002;
 export const FEATURE_ACL_MARKS = 0x0004;
 /** Shared segments: MAP and UNMAP. */
 export const FEATURE_SEGMENTS = 0x0008;
+/** CLIENT, and calls of a client that take effect once, also when the server is started again between two transmissions. */
+export const FEATURE_ONCE = 0x0010;
 
 export const HELLO_STAT = {
   HELLO_OK: 0,
@@ -211,6 +214,13 @@ export const UNMAPargs = struct('UNMAPargs', {
 });
 export type UNMAPargs = Infer<typeof UNMAPargs>;
 
+/**
+ * Whose calls come on this connection from now on, until CLIENT is said again: one id for each mount, over all its
+ * connections and routes. A call that is not idempotent, and comes again with its xid, is then known to be the same.
+ */
+export const CLIENTargs = struct('CLIENTargs', { client_id: opaqueFixed('client_id', CLIENT_ID_BYTES) });
+export type CLIENTargs = Infer<typeof CLIENTargs>;
+
 export const FGDP_PROCEDURES = {
   NULL: procedure(0, nothing, nothing),
   HELLO: procedure(1, HELLOargs, HELLOres),
@@ -220,6 +230,7 @@ export const FGDP_PROCEDURES = {
   CREDENTIAL: procedure(5, CREDENTIALargs, CREDENTIALres),
   MAP: procedure(6, MAPargs, MAPres),
   UNMAP: procedure(7, UNMAPargs, nothing),
+  CLIENT: procedure(8, CLIENTargs, nothing),
 } as const;
 
 export const FGDP_PROGRAM: Program<typeof FGDP_PROCEDURES> = {

@@ -1,5 +1,5 @@
 /** Which route is taken: proposals come from the table, and the first that proves itself wins. */
-import { openSession, RouteError } from '../client/open-session.ts';
+import { freshClientId, openSession, RouteError } from '../client/open-session.ts';
 import type { Session, SessionTarget } from '../client/session.ts';
 import type { HereIdentity } from '../resolver/node-identity.ts';
 import { formatEndpoint, proposeNfsSource, proposeRoutes, type RouteProposal } from '../resolver/routes.ts';
@@ -36,6 +36,8 @@ export class NoRouteError extends Error {
 
 export class RouteSelection {
   readonly #options: RouteSelectionOptions;
+  /** The mount's own: a server knows its calls by it, over whichever route they come. */
+  readonly #clientId = freshClientId();
   #proposals: RouteProposal[] = [];
   #verdicts: RouteVerdict[] = [];
 
@@ -109,7 +111,8 @@ export class RouteSelection {
   #target(proposal: RouteProposal): SessionTarget {
     const { route, endpoint, mountPort, exportPath, server } = proposal;
     const { bootId, credential, reservedPort = false } = this.#options;
-    return { route, endpoint, mountPort, exportPath, server, bootId, credential, reservedPort };
+    const clientId = this.#clientId;
+    return { route, endpoint, mountPort, exportPath, server, bootId, clientId, credential, reservedPort };
   }
 
   #refreshProposals(): void {

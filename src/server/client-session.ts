@@ -25,6 +25,8 @@ export class ClientSession {
   pages: SessionPages | undefined;
   /** Whether HELLO was said. */
   isFgdp = false;
+  /** Set by CLIENT: whose calls these are, over all of its connections. */
+  clientId: string | undefined;
   /** Whether listings say which files have no ACL. */
   wantsAclMarks = false;
   /** Callers that CREDENTIAL has told about. */

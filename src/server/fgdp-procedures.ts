@@ -8,6 +8,7 @@ import {
   EXPORT_LEVEL,
   FEATURE_ACL_MARKS,
   FEATURE_DESCRIPTORS,
+  FEATURE_ONCE,
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
   GRANT_STAT,
@@ -53,7 +54,8 @@ export interface FgdpService {
   readonly counters: PageCounters;
 }
 
-const FEATURES = FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS | FEATURE_SEGMENTS;
+const FEATURES =
+  FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS | FEATURE_SEGMENTS | FEATURE_ONCE;
 /** As program.ts declares it. */
 const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
@@ -246,6 +248,9 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     MAP: map,
     UNMAP: (args, { session }) => {
       for (const handle of args.handles) session.pages?.unmap(handle, args.discard);
+    },
+    CLIENT: ({ client_id }, { session }) => {
+      session.clientId = Buffer.from(client_id).toString('latin1');
     },
   };
 }

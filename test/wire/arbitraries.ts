@@ -27,6 +27,7 @@ import { FTYPE3, TIME_HOW } from '../../src/nfs3/types.ts';
 import type * as nfs from '../../src/nfs3/types.ts';
 import type { Infer } from '../../src/xdr/codec.ts';
 import {
+  CLIENT_ID_BYTES,
   EXPORT_LEVEL,
   GRANT_STAT,
   HELLO_STAT,
@@ -421,4 +422,5 @@ export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
     args: record({ handles: fc.array(page_handle, { maxLength: 20 }), discard: fc.boolean() }),
     result: nothing,
   },
+  CLIENT: { args: record({ client_id: exactly(CLIENT_ID_BYTES) }), result: nothing },
 };
