@@ -41,22 +41,57 @@ export interface Reply {
 }
 
 interface BoundProcedure<Context> {
+  readonly number: number;
   readonly name: string;
   readonly args: Codec<unknown>;
   readonly result: Codec<unknown>;
+  readonly idempotent: boolean;
   readonly handler: (args: unknown, context: Context) => unknown;
 }
 
 interface BoundProgram<Context> {
   readonly name: string;
+  readonly number: number;
+  readonly version: number;
   readonly procedures: ReadonlyMap<number, BoundProcedure<Context>>;
 }
 
-export interface DispatcherHooks {
+/** A call that is not idempotent, with what tells it from others. */
+export interface OnceCall {
+  readonly info: CallInfo;
+  readonly program: number;
+  readonly version: number;
+  readonly procedure: number;
+  /** As they came: they have been decoded without an error. */
+  readonly args: readonly Uint8Array[];
+}
+
+/** What became of a call that was carried out. */
+export interface Executed {
+  /** As the handler gave it. */
+  readonly result: unknown;
+  /** The result as it is sent. */
+  readonly body: readonly Uint8Array[];
+}
+
+/**
+ * Sees to it that a call which comes again takes effect once: gives the result to be sent, by `execute` or from memory.
+ * `execute` runs the handler with the context it is given, and keeps its turn: what is no promise was done in the same
+ * one.
+ */
+export type TakeOnce<Context> = (
+  call: OnceCall,
+  context: Context,
+  execute: (context: Context) => Executed | Promise<Executed>,
+) => readonly Uint8Array[] | Promise<readonly Uint8Array[]>;
+
+export interface DispatcherHooks<Context> {
   /** A handler threw: the caller is answered SYSTEM_ERR, the reason belongs in the log. */
   readonly onFailure: (call: CallInfo, error: unknown) => void;
   /** A call was answered. */
   readonly onCall?: (call: CallInfo) => void;
+  /** Runs the calls of procedures that are not idempotent; default: each is carried out whenever it comes. */
+  readonly once?: TakeOnce<Context>;
 }
 
 /** The credential that a shorthand of AUTH_SHORT stands for on a connection; undefined for one not known (any more). */
@@ -68,24 +103,28 @@ export type FindShorthand = (shorthand: Uint8Array) => Credential | undefined;
  */
 export class Dispatcher<Context> {
   readonly #programs = new Map<number, Map<number, BoundProgram<Context>>>();
-  readonly #hooks: DispatcherHooks;
+  readonly #hooks: DispatcherHooks<Context>;
 
-  constructor(hooks: DispatcherHooks) {
+  constructor(hooks: DispatcherHooks<Context>) {
     this.#hooks = hooks;
   }
 
   register<P extends Procedures>(program: Program<P>, handlers: Handlers<P, Context>): void {
     const procedures = new Map<number, BoundProcedure<Context>>();
     for (const [name, declared] of Object.entries(program.procedures)) {
-      procedures.set(declared.number, {
+      const { number, args, result, idempotent } = declared;
+      procedures.set(number, {
+        number,
         name,
-        args: declared.args,
-        result: declared.result,
+        args,
+        result,
+        idempotent,
         handler: handlers[name] as BoundProcedure<Context>['handler'],
       });
     }
     const versions = this.#programs.get(program.number) ?? new Map<number, BoundProgram<Context>>();
-    versions.set(program.version, { name: program.name, procedures });
+    const { name, number, version } = program;
+    versions.set(version, { name, number, version, procedures });
     this.#programs.set(program.number, versions);
   }
 
@@ -162,24 +201,47 @@ export class Dispatcher<Context> {
       for (const cleanup of cleanups.splice(0)) cleanup();
     };
     let args: unknown;
+    const encoded = reader.takeChunks(reader.remaining);
     try {
-      args = decodeAll(target.args, reader.takeChunks(reader.remaining));
+      args = decodeAll(target.args, encoded);
     } catch (error) {
       if (error instanceof XdrError) return accepted(xid, { stat: ACCEPT_STAT.GARBAGE_ARGS });
       throw error;
     }
     try {
-      const result = await target.handler(args, makeContext(info));
+      const context = makeContext(info);
+      const { once } = this.#hooks;
       const writer = startReply(xid, { stat: ACCEPT_STAT.SUCCESS });
-      target.result.encode(writer, result);
+      if (target.idempotent || once === undefined) {
+        target.result.encode(writer, await target.handler(args, context));
+        this.#hooks.onCall?.(info);
+        return { chunks: writer.finish(), release };
+      }
+      const { number, version } = program;
+      const call = { info, program: number, version, procedure: target.number, args: encoded };
+      const body = await once(call, context, (given) => execute(target, args, given));
       this.#hooks.onCall?.(info);
-      return { chunks: writer.finish(), release };
+      return { chunks: [...writer.finish(), ...body], release };
     } catch (error) {
       release();
       this.#hooks.onFailure(info, error);
       return accepted(xid, { stat: ACCEPT_STAT.SYSTEM_ERR });
     }
   }
+}
+
+function execute<Context>(
+  target: BoundProcedure<Context>,
+  args: unknown,
+  context: Context,
+): Executed | Promise<Executed> {
+  const encode = (result: unknown): Executed => {
+    const writer = new XdrWriter();
+    target.result.encode(writer, result);
+    return { result, body: writer.finish() };
+  };
+  const result = target.handler(args, context);
+  return result instanceof Promise ? result.then(encode) : encode(result);
 }
 
 /** RFC 5531 wants RPC_MISMATCH even where the rest of the call has another shape, so the version is read first. */

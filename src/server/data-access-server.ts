@@ -21,10 +21,13 @@ import { listen, type Listener } from '../transport/listen.ts';
 import type { StreamTransport } from '../transport/stream.ts';
 import type { Logger } from '../observe/log.ts';
 import { aclProcedures } from './acl-procedures.ts';
+import { CallLog } from './call-log.ts';
 import { ClientSession, type Peer, type ServerContext } from './client-session.ts';
 import { fgdpProcedures } from './fgdp-procedures.ts';
 import { ConnectionAdmission, type Admitted, type AdmissionLimits } from './connection-admission.ts';
 import {
+  CALL_LOG_RETRY_MS,
+  CALL_LOG_WAIT_MS,
   CONNECTION_IDLE_MS,
   DRAIN_MS,
   IDLE_CHECK_MS,
@@ -38,6 +41,7 @@ import { mountProcedures } from './mount-procedures.ts';
 import { nfsProcedures } from './nfs-procedures.ts';
 import { ReplyAccount, ReplyBudget, type ReplyBudgetLimits } from './reply-budget.ts';
 import { PageCounters } from './page-counters.ts';
+import { ReplyCache } from './reply-cache.ts';
 import { loadServerKey, type ServerKey } from './server-key.ts';
 
 /** Who may hand a channel to the server: descriptors go to root's guests only. */
@@ -77,6 +81,7 @@ export class DataAccessServer {
   readonly pageCounters = new PageCounters();
   readonly #options: DataAccessServerOptions;
   readonly #store: Store;
+  readonly #calls: CallLog;
   readonly #dispatcher: Dispatcher<ServerContext>;
   readonly #admission: ConnectionAdmission<Connected>;
   readonly #replies: ReplyBudget;
@@ -85,15 +90,16 @@ export class DataAccessServer {
   /** Whose record is long and not complete, the oldest first. */
   readonly #longRecords = new Set<Connected>();
   #check: NodeJS.Timeout | undefined;
-  #calls = 0n;
+  #answered = 0n;
   #refused = 0;
   #saidUntrusted = false;
   #refusedLoggedMs = -Infinity;
 
-  private constructor(options: DataAccessServerOptions, key: ServerKey, store: Store) {
+  private constructor(options: DataAccessServerOptions, key: ServerKey, store: Store, calls: CallLog) {
     this.#options = options;
     this.key = key;
     this.#store = store;
+    this.#calls = calls;
     this.#admission = new ConnectionAdmission(options.limits);
     this.#replies = new ReplyBudget(options.limits);
     this.#dispatcher = new Dispatcher<ServerContext>({
@@ -104,15 +110,17 @@ export class DataAccessServer {
         );
       },
       onCall: () => {
-        this.#calls += 1n;
+        this.#answered += 1n;
       },
+      once: new ReplyCache(store, calls).once,
     });
   }
 
   /**
    * Opens the exports and listens everywhere it was told to.
    *
-   * @throws ErrnoError for an export or socket that cannot be had, Error for a wrong key file; nothing stays open then
+   * @throws ErrnoError for an export or socket that cannot be had, Error for a wrong key file, or while another server
+   * has the state directory; nothing stays open then
    */
   static async start(options: DataAccessServerOptions): Promise<DataAccessServer> {
     await warmThreadPool();
@@ -123,8 +131,15 @@ export class DataAccessServer {
       );
     }
     const key = loadServerKey(options.stateDirectory);
-    const store = Store.open({ stateDirectory: options.stateDirectory, exports: options.exports });
-    const server = new DataAccessServer(options, key, store);
+    const calls = await openCallLog(options);
+    let store: Store;
+    try {
+      store = Store.open({ stateDirectory: options.stateDirectory, exports: options.exports });
+    } catch (error) {
+      calls.close();
+      throw error;
+    }
+    const server = new DataAccessServer(options, key, store, calls);
     try {
       await server.#listen();
     } catch (error) {
@@ -153,7 +168,7 @@ export class DataAccessServer {
   }
 
   get callsAnswered(): bigint {
-    return this.#calls;
+    return this.#answered;
   }
 
   get connections(): number {
@@ -170,6 +185,7 @@ export class DataAccessServer {
     const poolUsedBytes = this.pool.usedBytes;
     for (const { connection } of [...this.#admission.all]) connection.close();
     this.#store.close();
+    this.#calls.close();
     if (this.pageCounters.isUsed) {
       this.#options.log.info({ ...this.pageCounters.summary(), poolUsedBytes }, 'pages handed to guests');
     }
@@ -319,6 +335,21 @@ export class DataAccessServer {
         connection.close(new RpcError('CONNECTION_LOST', 'idle'));
       }
     }
+  }
+}
+
+/** The log of the state directory; the server before this one may still be answering its last calls. */
+async function openCallLog({ stateDirectory, bootId, log }: DataAccessServerOptions): Promise<CallLog> {
+  const endMs = performance.now() + CALL_LOG_WAIT_MS;
+  for (;;) {
+    const calls = CallLog.open({ stateDirectory, bootId, log });
+    if (calls !== undefined) return calls;
+    if (performance.now() > endMs) {
+      throw new Error(
+        `another server uses --state ${stateDirectory}: stop it, or give this one a directory of its own`,
+      );
+    }
+    await delay(CALL_LOG_RETRY_MS);
   }
 }
 

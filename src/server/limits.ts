@@ -40,3 +40,29 @@ export const DIRECTORY_REPLY_BYTES_MAX = 256 * 1024;
 export const RPCBIND_TIMEOUT_MS = 5_000;
 /** Files one session has pages of; with one more, the pages of the file not used for longest are taken back. */
 export const MAPPED_FILES_PER_SESSION_MAX = 4_096;
+/**
+ * Calls of one client that are remembered so that they take effect once, the newest: a gateway has a quarter of that
+ * under way at a time (ONCE_CALLS_IN_FLIGHT_MAX), so those that it may send again are among them however late it does.
+ */
+export const KEPT_CALLS_PER_CLIENT_MAX = 256;
+/** Clients (mounts) whose calls are remembered; for one more, one that was silent for long is forgotten. */
+export const KEPT_CLIENTS_MAX = 4_096;
+/** What the remembered calls of all clients take in their log, in bytes. */
+export const KEPT_BYTES_MAX = 16 * 1024 * 1024;
+/** A client that made no such call for this long is forgotten when there is need, in milliseconds: a day. */
+export const KEPT_CLIENT_SILENT_MS = 24 * 60 * 60_000;
+/** What a procedure may keep before a change, in bytes. */
+export const INTENT_BYTES_MAX = 1_024;
+/** Least and greatest size of each of the two files of the log, in bytes; they grow with what is remembered. */
+export const CALL_LOG_BYTES_MIN = 4 * 1024 * 1024;
+export const CALL_LOG_BYTES_MAX = 64 * 1024 * 1024;
+/** How long a new server waits for the one before it to let go of the log, in milliseconds: it may be answering its last calls. */
+export const CALL_LOG_WAIT_MS = DRAIN_MS + 2_000;
+/** How often it looks, in milliseconds: nobody tells when a lock is free. */
+export const CALL_LOG_RETRY_MS = 50;
+/** How often it is logged that the log cannot be written, in milliseconds. */
+export const CALL_LOG_WARN_MS = 60_000;
+/** Replies to clients that do not speak FGDP remembered for a while, all clients together. */
+export const RECENT_REPLIES_MAX = 4_096;
+/** For how long, in milliseconds; other servers (nfsd's RC_EXPIRE) have the same. */
+export const RECENT_REPLY_MS = 120_000;

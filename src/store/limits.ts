@@ -40,3 +40,5 @@ export const WRITES_AT_ONCE_PER_FILE = 2;
 export const WRITE_NOW_BYTES_MAX = 65_536;
 /** With less than this left for everybody, a file system that keeps a reserve for root is written as the caller. */
 export const NEARLY_FULL_BYTES = 64n * 1024n * 1024n;
+/** One record of a log in the state directory, in bytes. */
+export const STATE_LOG_RECORD_BYTES_MAX = 4_096;

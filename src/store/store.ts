@@ -179,6 +179,20 @@ export class Store {
     return this.#nodes.size;
   }
 
+  /** The export that a handle is of, whatever became of its file; undefined for one that is gone, and for bytes that are no handle. */
+  exportOf(handle: Uint8Array): ExportTree | undefined {
+    const bytes = Buffer.from(handle.buffer, handle.byteOffset, handle.length);
+    const known = this.#nodes.get(bytes.toString('latin1'));
+    if (known !== undefined) return known.export;
+    try {
+      const { exportId } = unsealFileHandle(this.#key, bytes);
+      return this.#treesById.get(Buffer.from(exportId).toString('latin1'));
+    } catch (error) {
+      if (error instanceof StoreError) return undefined;
+      throw error;
+    }
+  }
+
   /** The file of a handle: StoreError BADHANDLE when we never issued it, STALE when its file or export is gone. */
   resolve(handle: Uint8Array): StoreNode {
     const bytes = Buffer.from(handle.buffer, handle.byteOffset, handle.length);

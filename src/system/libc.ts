@@ -27,6 +27,7 @@ export const libc = {
   pread: declare<Call<[number, Pointer, number, number]>>('long pread(int, void *, size_t, int64)'),
   posixFadvise: declare<Call<[number, number, number, number]>>('int posix_fadvise(int, int64, int64, int)'),
   lseek: declare<Call<[number, bigint, number], number | bigint>>('int64 lseek(int, int64, int)'),
+  flock: declare<Call<[number, number]>>('int flock(int, int)'),
   fcntl: declare<Call<[number, number, number]>>('int fcntl(int, int, long)'),
   pipe2: declare<Call<[Pointer, number]>>('int pipe2(void *, int)'),
   poll: declare<Call<[Pointer, number, number]>>('int poll(void *, ulong, int)'),
