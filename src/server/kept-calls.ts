@@ -82,9 +82,12 @@ export class KeptCalls {
       const [oldest] = client.calls.keys();
       if (oldest !== undefined) this.#drop(client, oldest);
     }
-    while (this.#clients.size > this.#limits.clients || this.#bytes > this.#limits.bytes) {
-      if (!this.#dropOneOfTheGreediest(clientId)) break;
-    }
+    const { clients, bytes } = this.#limits;
+    while (
+      this.#clients.size > clients &&
+      this.#dropOneOfTheGreediest((peer) => peer.clients.size, clientId)
+    );
+    while (this.#bytes > bytes && this.#dropOneOfTheGreediest((peer) => peer.bytes, clientId));
   }
 
   forget(clientId: string, key: string): void {
@@ -94,7 +97,7 @@ export class KeptCalls {
 
   /** Forgets clients until what is left takes at most so many bytes in the log. */
   shrinkTo(bytes: number): void {
-    while (this.#bytes > bytes && this.#dropOneOfTheGreediest(undefined));
+    while (this.#bytes > bytes && this.#dropOneOfTheGreediest((peer) => peer.bytes));
   }
 
   /** Every call, those of a client in their order. */
@@ -160,12 +163,15 @@ export class KeptCalls {
     }
   }
 
-  /** @param spared is not dropped */
-  #dropOneOfTheGreediest(spared: string | undefined): boolean {
+  /** @param spared a client that is not dropped */
+  #dropOneOfTheGreediest(share: (peer: Peer) => number, spared?: string): boolean {
     let greediest: Peer | undefined;
+    let greatest = -1;
     for (const peer of this.#peers.values()) {
-      const isOnlySpared = peer.clients.size === 1 && spared !== undefined && peer.clients.has(spared);
-      if (!isOnlySpared && peer.bytes >= (greediest?.bytes ?? 0)) greediest = peer;
+      const hasOthers = peer.clients.size > 1 || spared === undefined || !peer.clients.has(spared);
+      if (!hasOthers || share(peer) <= greatest) continue;
+      greediest = peer;
+      greatest = share(peer);
     }
     for (const clientId of greediest?.clients ?? []) {
       if (clientId === spared) continue;

@@ -171,6 +171,7 @@ export class StateLog {
     this.#current = { fd, generation };
     this.#capacityBytes = this.#reservedBytes;
     this.#usedBytes = usedBytes;
+    this.#reservedBytes = 0;
   }
 
   /** Lets another process have it. */
