@@ -1,5 +1,6 @@
 /** The gateway in this process: session, file system, driver, status socket; until the mount ends. */
 import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { authSysCredential } from '../client/credential.ts';
 import { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
@@ -8,6 +9,7 @@ import { deviceOfMount, unmountFuse, widenReadAhead } from '../fuse/mount.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { RSIZE_MIN_BYTES } from '../gateway/limits.ts';
 import { RouteSelection } from '../gateway/route-selection.ts';
+import { SillyJournalFile, serverKeyOf } from '../gateway/silly-journal.ts';
 import { NFS_PROGRAM, type FSINFO3res } from '../nfs3/nfs.ts';
 import { NFS3_OK, statusName } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
@@ -16,10 +18,12 @@ import { RpcError } from '../rpc/error.ts';
 import { runtimeDirectory, serveStatus } from '../observe/status-socket.ts';
 import type { HereIdentity } from '../resolver/node-identity.ts';
 import type { Source } from '../resolver/source.ts';
+import { tryLock } from '../system/file-lock.ts';
 import { bootId, processCredentials } from '../system/process.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
 import { CliError } from './errors.ts';
 import type { MountOptions } from './mount-options.ts';
+import { defaultJournalDirectory } from './places.ts';
 import { tellServiceManager } from './service-readiness.ts';
 
 export interface GatewayProcessOptions {
@@ -40,6 +44,8 @@ export interface GatewayProcessOptions {
 
 /** How long the first questions to a new server may take, in milliseconds. */
 const FIRST_CALL_TIMEOUT_MS = 10_000;
+/** How long the end of a mount may wait for the server, in milliseconds. */
+const FINISH_TIMEOUT_MS = 5_000;
 
 /** Runs a mount until it is unmounted or the process is told to end. Throws before anything is mounted. */
 export async function runGateway(settings: GatewayProcessOptions): Promise<void> {
@@ -94,6 +100,14 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
       rootAttributes,
       routes,
       processOf: processCredentials,
+      sillyJournal: new SillyJournalFile({
+        directory: defaultJournalDirectory(),
+        serverKey: serverKeyOf(first),
+        tryLock: tryLock,
+        onWarning: (message, error) => {
+          log.warn({ err: error }, message);
+        },
+      }),
       onWarning: (message, error) => {
         log.warn({ err: error }, message);
       },
@@ -101,9 +115,19 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
   );
   try {
     await serveMount(settings, gateway, first);
+    await finishGateway(gateway, link);
   } finally {
     link.close();
   }
+}
+
+/** Gives the gateway time for what it has to do at the server after the mount; what is left the next mount does. */
+async function finishGateway(gateway: Gateway, link: ServerLink): Promise<void> {
+  if (!link.isConnected) return;
+  const ending = new AbortController();
+  const limit = delay(FINISH_TIMEOUT_MS, undefined, { signal: ending.signal }).catch(() => undefined);
+  await Promise.race([gateway.finish(), limit]);
+  ending.abort();
 }
 
 /** Attributes of the root, and the READ size both sides can do. */

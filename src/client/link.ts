@@ -44,6 +44,8 @@ export interface Waiter {
   readonly wide?: WideCredential | undefined;
   /** Read only where waiting may be long, so that it can be made on demand. */
   readonly signal: AbortSignal;
+  /** Told of every transmission of the call, the first one included. */
+  readonly onTransmission?: () => void;
 }
 
 export interface LinkEvents {
@@ -63,6 +65,8 @@ const TIMER_SLACK_MS = 5;
 
 /** Every procedure name of NFS. */
 export type NfsProcedure = keyof typeof NFS_PROCEDURES;
+export type NfsArgs<K extends NfsProcedure> = ArgsOf<(typeof NFS_PROCEDURES)[K]>;
+export type NfsResult<K extends NfsProcedure> = ResultOf<(typeof NFS_PROCEDURES)[K]>;
 type CountedCall = NfsProcedure | 'GRANT' | 'MAP' | 'GETACL';
 
 /** An answer, and what must be known to understand it. */
@@ -76,6 +80,8 @@ export interface OnceAnswer<Result> {
 }
 
 export class ServerLink {
+  /** Whether the server does what a call asks once, however often the call is sent; others may do it again. */
+  readonly takesEffectOnce: boolean = false;
   readonly #open: SessionOpener;
   readonly #options: RetryOptions;
   readonly #events: LinkEvents;
@@ -272,6 +278,7 @@ export class ServerLink {
     for (let transmissions = 1; ; transmissions += 1) {
       const leftMs = (): number => allowedMs - (performance.now() - startedMs);
       const session = this.isConnected ? this.#session : await this.#restored(waiter, leftMs());
+      waiter.onTransmission?.();
       try {
         return await call(session, Math.max(1, Math.min(timeoutMs, leftMs())));
       } catch (error) {

@@ -1,7 +1,7 @@
 /** Attributes out of fattr3 (RFC 1813 section 2.6) and out of fstat(2) of a granted descriptor. */
 import type { BigIntStats } from 'node:fs';
 import { MODE_WITHOUT_ACL } from '../nfs3/posix-acl.ts';
-import { FTYPE3, type fattr3, type ftype3 } from '../nfs3/types.ts';
+import { FTYPE3, type fattr3, type ftype3, type nfstime3, type wcc_attr } from '../nfs3/types.ts';
 import type { Attributes, Timestamp } from './operations.ts';
 
 export const S_IFMT = 0o170000;
@@ -77,6 +77,30 @@ export function attributesOfStat(stat: BigIntStats): Attributes {
 /** Whether content or metadata changed between two looks at a file: what close-to-open compares. */
 export function sameVersion(a: Attributes, b: Attributes): boolean {
   return a.size === b.size && sameTime(a.mtime, b.mtime) && sameTime(a.ctime, b.ctime);
+}
+
+/** Whether owner, group, type and permission bits are the same: what rights and ACLs depend on. */
+export function samePermissions(a: Attributes, b: Attributes): boolean {
+  return a.mode === b.mode && a.uid === b.uid && a.gid === b.gid;
+}
+
+/** Whether attributes are of the version that a pre-operation look describes (wcc_attr, RFC 1813 section 2.6). */
+export function isVersion(attributes: Attributes, before: wcc_attr): boolean {
+  return (
+    attributes.size === before.size &&
+    isTime(attributes.mtime, before.mtime) &&
+    isTime(attributes.ctime, before.ctime)
+  );
+}
+
+/** Whether the first changed before the second, by the server's clock. */
+export function isOlder(a: Attributes, b: Attributes): boolean {
+  const seconds = a.ctime.seconds - b.ctime.seconds;
+  return seconds < 0 || (seconds === 0 && a.ctime.nanoseconds < b.ctime.nanoseconds);
+}
+
+function isTime(a: Timestamp, b: nfstime3): boolean {
+  return a.seconds === b.seconds && a.nanoseconds === b.nseconds;
 }
 
 function sameTime(a: Timestamp, b: Timestamp): boolean {

@@ -2,21 +2,22 @@
 import { errnoOfRpcError } from '../client/errno.ts';
 import type { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
-import { errnoOfStatus } from '../nfs3/errno.ts';
-import { ACCESS3_EXECUTE, ACCESS3_LOOKUP, ACCESS3_READ } from '../nfs3/nfs.ts';
-import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
+import { NFS3_OK } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
-import { Acls } from './acls.ts';
+import { checkAccess } from './access-checks.ts';
 import type { AttributeTimes } from './attribute-times.ts';
-import { attributesOfFattr3, attributesOfStat, isDirectory } from './attributes.ts';
+import { attributesOfFattr3, attributesOfStat } from './attributes.ts';
 import { Callers, type Caller, type CallerProcess } from './callers.ts';
+import { ChangeCalls, type ChangeParts } from './change-calls.ts';
+import { Creations } from './creations.ts';
 import { entryOf } from './entries.ts';
-import { explain } from './explanations.ts';
+import { ExtendedAttributes } from './extended-attributes.ts';
 import type { GatewayStatus } from './gateway-status.ts';
 import { InodeTable, type Inode } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
 import { Listings } from './listings.ts';
 import { LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX, NAME_CACHE_ENTRIES_MAX } from './limits.ts';
+import { Lookups } from './lookups.ts';
 import { NameCache } from './name-cache.ts';
 import { NameChanges } from './name-changes.ts';
 import { OpenFiles } from './open-files.ts';
@@ -39,31 +40,19 @@ import type {
   WriteData,
 } from './operations.ts';
 import { ROOT_NODE_ID } from './operations.ts';
+import { RecentNames } from './recent-names.ts';
 import type { RouteVerdict } from './route-selection.ts';
+import { SillyNames, type SillyJournal } from './silly-names.ts';
+import { Statistics } from './statistics.ts';
 import { StatusError } from './status-error.ts';
 
 const EIO = 5;
 const EBADF = 9;
-const EACCES = 13;
 const EROFS = 30;
-const ENODATA = 61;
+const ENAMETOOLONG = 36;
 const EOPNOTSUPP = 95;
 const ESTALE = 116;
 const O_ACCMODE = 0o3;
-const R_OK = 4;
-const W_OK = 2;
-const X_OK = 1;
-const STATFS_BLOCK_BYTES = 4096;
-const NO_STATISTICS: FileSystemStatistics = {
-  blockSizeBytes: STATFS_BLOCK_BYTES,
-  blocks: 0n,
-  blocksFree: 0n,
-  blocksAvailable: 0n,
-  files: 0n,
-  filesFree: 0n,
-  nameBytesMax: NAME_BYTES_MAX,
-};
-const XATTR_PREFIX = 'user.nearmount.';
 
 export interface GatewayOptions {
   readonly attributeTimes: AttributeTimes;
@@ -84,6 +73,8 @@ export interface GatewayDependencies {
   /** Why the route in use was taken, and what became of the others. */
   readonly routes: { readonly why: string; readonly verdicts: readonly RouteVerdict[] };
   readonly processOf: (pid: number) => CallerProcess;
+  /** Where silly names outlive this process; without it they stay on the server when it is killed. */
+  readonly sillyJournal?: SillyJournal | undefined;
   readonly onWarning: (message: string, error: unknown) => void;
 }
 
@@ -97,11 +88,14 @@ export class Gateway implements Operations {
   readonly #names = new NameCache(NAME_CACHE_ENTRIES_MAX);
   readonly #knowledge: Knowledge;
   readonly #files: OpenFiles;
-  readonly #acls: Acls;
+  readonly #extendedAttributes: ExtendedAttributes;
   readonly #listings: Listings;
+  readonly #lookups: Lookups;
+  readonly #creations: Creations;
   readonly #changes: NameChanges;
-  /** As the server said last; nothing before it was asked. */
-  #statistics: FileSystemStatistics = NO_STATISTICS;
+  readonly #silly: SillyNames;
+  readonly #recent: RecentNames;
+  readonly #statistics: Statistics;
 
   constructor(options: GatewayOptions, dependencies: GatewayDependencies) {
     this.#options = options;
@@ -115,30 +109,58 @@ export class Gateway implements Operations {
       options.attributeTimes,
     );
     this.#knowledge = new Knowledge(dependencies.link, this.#names, options.attributeTimes);
-    this.#acls = new Acls(dependencies.link, this.#knowledge);
+    this.#recent = new RecentNames(this.#inodes);
+    this.#silly = new SillyNames(
+      dependencies.link,
+      this.#inodes,
+      this.#knowledge,
+      dependencies.sillyJournal,
+      dependencies.onWarning,
+    );
+    const parts: ChangeParts = {
+      link: dependencies.link,
+      inodes: this.#inodes,
+      knowledge: this.#knowledge,
+      names: this.#names,
+      recent: this.#recent,
+      silly: this.#silly,
+    };
+    const calls = new ChangeCalls(parts);
+    this.#extendedAttributes = new ExtendedAttributes(
+      dependencies.link,
+      this.#knowledge,
+      dependencies.routes.why,
+    );
     this.#files = new OpenFiles(dependencies.link, this.#inodes, this.#knowledge, {
       rsizeBytes: options.rsizeBytes,
       dataPath: options.dataPath,
       closeToOpen: options.closeToOpen ?? true,
       onWarning: dependencies.onWarning,
     });
-    this.#listings = new Listings(
-      dependencies.link,
-      this.#inodes,
-      this.#names,
-      this.#knowledge,
-      options.attributeTimes,
-    );
-    this.#changes = new NameChanges(dependencies.link, this.#inodes, this.#names, this.#knowledge);
+    this.#listings = new Listings(parts, options.attributeTimes);
+    this.#lookups = new Lookups(parts, options.attributeTimes);
+    this.#creations = new Creations(parts, calls);
+    this.#changes = new NameChanges(parts, calls);
+    this.#statistics = new Statistics(dependencies.link, this.#knowledge);
+    this.#files.onClosed((inode) => {
+      this.#silly.closed(inode);
+    });
   }
 
   init(kernel: KernelServices): void {
     this.#knowledge.kernel = kernel;
+    this.#silly.removeLeftovers();
   }
 
   destroy(): void {
     this.#files.close();
     this.#names.clear();
+    this.#recent.clear();
+  }
+
+  /** What the end of the mount leaves to do at the server; settles once it is done, or the link has ended. */
+  finish(): Promise<void> {
+    return this.#silly.finish();
   }
 
   /**
@@ -152,6 +174,7 @@ export class Gateway implements Operations {
     if (root === undefined || Buffer.from(root.handle).equals(session.rootHandle)) return false;
     this.#inodes.replaceRoot(session.rootHandle);
     this.#names.clear();
+    this.#recent.clear();
     return true;
   }
 
@@ -181,39 +204,10 @@ export class Gateway implements Operations {
   lookup(parent: NodeId, name: Uint8Array, context: CallContext): Answer<Entry> {
     const directory = this.#inodes.get(parent);
     if (directory === undefined) return ESTALE;
-    const remembered = this.#lookupRemembered(directory, name);
+    if (name.length > NAME_BYTES_MAX) return ENAMETOOLONG;
+    const remembered = this.#lookups.remembered(directory, name);
     if (remembered !== undefined) return remembered;
-    return this.#guard(() => this.#lookup(directory, name, this.#caller(context, directory)));
-  }
-
-  /** What a listing has told about a name, as long as directory and file are believed. */
-  #lookupRemembered(directory: Inode, name: Uint8Array): Entry | undefined {
-    const cached = this.#names.get(directory.nodeId, name);
-    if (cached?.directoryVersion !== directory.version || directory.remainingMs === 0) return undefined;
-    const known = this.#inodes.find(cached.handle);
-    // What is known of an inode is never older than what a listing said.
-    if (known !== undefined) return known.remainingMs > 0 ? entryOf(known, directory) : undefined;
-    const inode = this.#inodes.intern(cached.handle, cached.attributes);
-    inode.believeUntil(cached.expiresMs);
-    return entryOf(inode, directory);
-  }
-
-  async #lookup(directory: Inode, name: Uint8Array, caller: Caller): Promise<Outcome<Entry>> {
-    const reply = await this.#link.nfs('LOOKUP', { what: { dir: { data: directory.handle }, name } }, caller);
-    this.#knowledge.learn(directory, reply.dir_attributes);
-    if (reply.status === NFSSTAT3.NFS3ERR_NOENT) {
-      this.#names.delete(directory.nodeId, name);
-      const entryValidMs = Math.min(directory.remainingMs, this.#options.attributeTimes.acregminMs);
-      return { nodeId: 0n, entryValidMs, attributes: undefined };
-    }
-    if (reply.status !== NFS3_OK) return this.#knowledge.failed(directory, reply.status);
-    let attributes = reply.obj_attributes;
-    if (attributes === null) {
-      const fetched = await this.#link.nfs('GETATTR', { object: reply.object }, caller);
-      if (fetched.status !== NFS3_OK) return errnoOfStatus(fetched.status);
-      attributes = fetched.obj_attributes;
-    }
-    return entryOf(this.#inodes.intern(reply.object.data, attributesOfFattr3(attributes)), directory);
+    return this.#guard(() => this.#lookups.ask(directory, name, this.#caller(context, directory)));
   }
 
   forget(nodeId: NodeId, lookups: bigint): void {
@@ -232,9 +226,10 @@ export class Gateway implements Operations {
     if (inode.remainingMs > 0) return inode.reply();
     return this.#guard(async () => {
       const caller = this.#caller(context, inode);
+      const askedMs = performance.now();
       const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
       if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
-      inode.update(attributesOfFattr3(reply.obj_attributes), this.#options.attributeTimes);
+      inode.update(attributesOfFattr3(reply.obj_attributes), this.#options.attributeTimes, askedMs);
       return inode.reply();
     });
   }
@@ -242,16 +237,8 @@ export class Gateway implements Operations {
   access(nodeId: NodeId, mask: number, context: CallContext): Answer<0> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
-    if ((mask & W_OK) !== 0) return EROFS;
-    let wanted = 0;
-    if ((mask & R_OK) !== 0) wanted |= ACCESS3_READ;
-    if ((mask & X_OK) !== 0) wanted |= isDirectory(inode.attributes) ? ACCESS3_LOOKUP : ACCESS3_EXECUTE;
-    if (wanted === 0) return 0;
-    return this.#guard(async () => {
-      const granted = await this.#knowledge.rights(inode, this.#caller(context, inode), false);
-      if (typeof granted === 'object') return granted.errno;
-      return (granted & wanted) === wanted ? 0 : EACCES;
-    });
+    if (mask === 0) return 0;
+    return this.#guard(() => checkAccess(inode, mask, this.#knowledge, this.#caller(context, inode)));
   }
 
   readlink(nodeId: NodeId, context: CallContext): Answer<{ readonly target: Uint8Array }> {
@@ -337,10 +324,12 @@ export class Gateway implements Operations {
     context: CallContext,
   ): Answer<Created> {
     return this.#in(parent, context, async (directory, caller) => {
-      const inode = await this.#changes.create(directory, name, mode, flags, caller);
+      const inode = await this.#creations.create(directory, name, mode, flags, caller);
       if (typeof inode === 'number') return inode;
       const opened = await this.#files.openCreated(inode, flags, caller);
-      return typeof opened === 'number' ? opened : { entry: entryOf(inode, directory), opened };
+      if (typeof opened !== 'number') return { entry: entryOf(inode, directory), opened };
+      this.#inodes.drop(inode);
+      return opened;
     });
   }
 
@@ -352,19 +341,19 @@ export class Gateway implements Operations {
     context: CallContext,
   ): Answer<Entry> {
     return this.#make(parent, context, (directory, caller) =>
-      this.#changes.mknod(directory, name, mode, device, caller),
+      this.#creations.mknod(directory, name, mode, device, caller),
     );
   }
 
   mkdir(parent: NodeId, name: Uint8Array, mode: number, context: CallContext): Answer<Entry> {
     return this.#make(parent, context, (directory, caller) =>
-      this.#changes.mkdir(directory, name, mode, caller),
+      this.#creations.mkdir(directory, name, mode, caller),
     );
   }
 
   symlink(parent: NodeId, name: Uint8Array, target: Uint8Array, context: CallContext): Answer<Entry> {
     return this.#make(parent, context, (directory, caller) =>
-      this.#changes.symlink(directory, name, target, caller),
+      this.#creations.symlink(directory, name, target, caller),
     );
   }
 
@@ -426,43 +415,17 @@ export class Gateway implements Operations {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     // umount(8) asks before it unmounts, and must not wait for a server that is away.
-    if (!this.#link.isConnected) return this.#statistics;
-    return this.#guard(async () => {
-      const caller = this.#caller(context, inode);
-      const reply = await this.#link.nfs('FSSTAT', { fsroot: { data: inode.handle } }, caller);
-      this.#knowledge.learn(inode, reply.obj_attributes);
-      if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
-      const blocks = (bytes: bigint): bigint => bytes / BigInt(STATFS_BLOCK_BYTES);
-      this.#statistics = {
-        blockSizeBytes: STATFS_BLOCK_BYTES,
-        blocks: blocks(reply.tbytes),
-        blocksFree: blocks(reply.fbytes),
-        blocksAvailable: blocks(reply.abytes),
-        files: reply.tfiles,
-        filesFree: reply.ffiles,
-        nameBytesMax: NAME_BYTES_MAX,
-      };
-      return this.#statistics;
-    });
+    if (!this.#link.isConnected) return this.#statistics.last;
+    return this.#guard(() => this.#statistics.ask(inode, this.#caller(context, inode)));
   }
 
-  /**
-   * The POSIX ACLs, and user.nearmount.route, .datapath and .why of one file. The latter are answered when asked for
-   * and not listed, so that programs which copy all attributes do not carry them away.
-   */
   getxattr(nodeId: NodeId, name: string, context: CallContext): Answer<{ readonly value: Uint8Array }> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
-    if (Acls.isName(name)) {
-      return (
-        this.#acls.known(inode, name) ??
-        this.#guard(() => this.#acls.ask(inode, name, this.#caller(context, inode)))
-      );
-    }
-    // EOPNOTSUPP makes ls and others stop asking for file after file: NFSv3 has no attributes for them.
-    if (!name.startsWith(XATTR_PREFIX)) return name.startsWith('user.') ? ENODATA : EOPNOTSUPP;
-    const text = explain(inode, name.slice(XATTR_PREFIX.length), this.#link, this.#routes.why);
-    return text === undefined ? ENODATA : { value: Buffer.from(text) };
+    return (
+      this.#extendedAttributes.known(inode, name) ??
+      this.#guard(() => this.#extendedAttributes.ask(inode, name, this.#caller(context, inode)))
+    );
   }
 
   /** Who asks about an inode. */

@@ -1,6 +1,6 @@
 /** The inodes the kernel knows: node id, file handle, attributes, and how they are open. */
 import type { InodeAcls } from './acls.ts';
-import { isDirectory, sameVersion } from './attributes.ts';
+import { isDirectory, samePermissions, sameVersion } from './attributes.ts';
 import { nextAttributeTime, type AttributeTimes } from './attribute-times.ts';
 import { ROOT_NODE_ID, type Attributes, type AttributesReply, type NodeId } from './operations.ts';
 import type { OpenInode } from './open-inode.ts';
@@ -117,13 +117,29 @@ export class Inode {
     return changed;
   }
 
+  /**
+   * Takes in what a change of this mount alone has left behind: the same version to everybody here, as the kernel knows
+   * its own changes.
+   */
+  adopt(attributes: Attributes, times: AttributeTimes): void {
+    if (!samePermissions(this.attributes, attributes)) {
+      this.#forgetRights();
+      this.#acls = undefined;
+    }
+    this.#updatedMs = performance.now();
+    this.#validMs ??= nextAttributeTime(times, isDirectory(attributes), true, undefined);
+    this.#attributes = packAttributes(attributes);
+    this.#expiresMs = this.#updatedMs + this.#validMs;
+  }
+
   /** How long the attributes are still believed, in milliseconds; 0 when they must be fetched. */
   get remainingMs(): number {
     return Math.max(0, this.#expiresMs - performance.now());
   }
 
-  /** The next GETATTR must ask the server. */
+  /** The next GETATTR must ask the server; replies to what was asked before now are not believed. */
   expire(): void {
+    this.#updatedMs = performance.now();
     this.#expiresMs = 0;
     this.#forgetRights();
   }
@@ -145,10 +161,19 @@ export class Inode {
    */
   reply(validMaxMs = Infinity): AttributesReply {
     this.toldVersion = this.version;
-    return { attributes: this.attributes, validMs: Math.min(this.remainingMs, validMaxMs) };
+    const { attributes, open } = this;
+    const validMs = Math.min(this.remainingMs, validMaxMs);
+    if (open?.unlinked !== true) return { attributes, validMs };
+    // The name it is kept under is nobody's: without it there is one link less.
+    return { attributes: { ...attributes, nlink: Math.max(0, attributes.nlink - 1) }, validMs };
   }
 
-  /** Runs steps that open or close this inode one after the other. */
+  /** Whether no step is under way or waits. */
+  get isIdle(): boolean {
+    return this.#turn === SETTLED;
+  }
+
+  /** Runs steps that open or close this inode, or take its last name, one after the other. */
   inTurn<T>(step: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(step);
     const turn = result

@@ -1,5 +1,11 @@
 /** Names remembered for LOOKUP beyond what the kernel keeps; the oldest go first. */
 export const NAME_CACHE_ENTRIES_MAX = 65_536;
+/** Names the kernel was told of that are remembered with their inodes; the oldest go first. */
+export const RECENT_NAMES_MAX = 65_536;
+/** A journal of silly names that has grown to so many bytes is written anew, with what is still to be removed. */
+export const SILLY_JOURNAL_BYTES = 1024 * 1024;
+/** Largest journal of an earlier gateway that is read, in bytes. */
+export const SILLY_JOURNAL_READ_BYTES_MAX = 64 * 1024 * 1024;
 /** Callers whose supplementary groups are remembered. */
 export const CALLER_CACHE_ENTRIES_MAX = 4_096;
 /**

@@ -4,6 +4,7 @@ import { ACCESS3_READ } from '../nfs3/nfs.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import { S_IFMT, attributesOfFattr3, isDirectory } from './attributes.ts';
 import type { Caller } from './callers.ts';
+import type { ChangeParts } from './change-calls.ts';
 import { DirectoryStream, type DirectoryPage } from './directory-stream.ts';
 import { entryWithoutReference } from './entries.ts';
 import type { Inode, InodeTable } from './inodes.ts';
@@ -11,6 +12,7 @@ import type { Knowledge } from './knowledge.ts';
 import { LISTED_INODES_MAX } from './limits.ts';
 import type { NameCache } from './name-cache.ts';
 import type { Attributes, DirectorySink, Opened, Outcome } from './operations.ts';
+import type { RecentNames } from './recent-names.ts';
 
 const EACCES = 13;
 
@@ -25,21 +27,17 @@ export class Listings {
   readonly #link: ServerLink;
   readonly #inodes: InodeTable;
   readonly #names: NameCache;
+  readonly #recent: RecentNames;
   readonly #knowledge: Knowledge;
   readonly #times: AttributeTimes;
   readonly #open = new Map<bigint, OpenDirectory>();
   #nextHandle = 1n;
 
-  constructor(
-    link: ServerLink,
-    inodes: InodeTable,
-    names: NameCache,
-    knowledge: Knowledge,
-    times: AttributeTimes,
-  ) {
+  constructor({ link, inodes, names, recent, knowledge }: ChangeParts, times: AttributeTimes) {
     this.#link = link;
     this.#inodes = inodes;
     this.#names = names;
+    this.#recent = recent;
     this.#knowledge = knowledge;
     this.#times = times;
   }
@@ -106,6 +104,7 @@ export class Listings {
     const { toldVersion } = inode;
     if (sink.add(name, cookie, fileid, type, entryWithoutReference(inode, open.inode))) {
       inode.lookups += 1n;
+      this.#recent.note(open.inode, name, inode);
       return true;
     }
     // The kernel was told nothing by an entry that had no room.

@@ -37,7 +37,7 @@ export class NameCache {
   }
 
   get(directory: NodeId, name: Uint8Array): CachedName | undefined {
-    const key = keyOf(directory, name);
+    const key = nameKeyOf(directory, name);
     const kept = this.#young.get(key) ?? this.#old.get(key);
     if (kept === undefined) return undefined;
     const { handle, attributes, directoryVersion, expiresMs } = kept;
@@ -59,7 +59,7 @@ export class NameCache {
       this.#young = new Map();
     }
     const { handle, attributes, directoryVersion, expiresMs } = entry;
-    this.#young.set(keyOf(directory, name), {
+    this.#young.set(nameKeyOf(directory, name), {
       handle: latin1(handle),
       attributes: packAttributes(attributes),
       directoryVersion,
@@ -68,7 +68,7 @@ export class NameCache {
   }
 
   delete(directory: NodeId, name: Uint8Array): void {
-    this.#delete(keyOf(directory, name));
+    this.#delete(nameKeyOf(directory, name));
   }
 
   clear(): void {
@@ -89,8 +89,8 @@ function latin1(bytes: Uint8Array): string {
 const DIRECTORY_BYTES = 8;
 const keyScratch = Buffer.alloc(DIRECTORY_BYTES + FILENAME_BYTES_MAX);
 
-/** One flat string: joined ones are kept as their parts. */
-function keyOf(directory: NodeId, name: Uint8Array): string {
+/** A key of maps for a name in a directory. One flat string: joined ones are kept as their parts. */
+export function nameKeyOf(directory: NodeId, name: Uint8Array): string {
   keyScratch.writeBigUInt64LE(directory, 0);
   keyScratch.set(name, DIRECTORY_BYTES);
   return keyScratch.toString('latin1', 0, DIRECTORY_BYTES + name.length);

@@ -73,6 +73,7 @@ export class OpenFiles {
   readonly #kept: KeptFiles;
   readonly #mapped: MappedFiles;
   #nextFileHandle = 1n;
+  #onClosed: ((inode: Inode) => void) | undefined;
   /** Why no file can be passed through: the option, or what the kernel refused for every file. */
   #noPassthrough: string | undefined;
 
@@ -89,6 +90,11 @@ export class OpenFiles {
     inodes.onDropped((inode) => {
       this.#kept.drop(inode);
     });
+  }
+
+  /** @param listener is told of each inode whose last file was closed */
+  onClosed(listener: (inode: Inode) => void): void {
+    this.#onClosed = listener;
   }
 
   /** Files open now, by data path. */
@@ -356,6 +362,7 @@ export class OpenFiles {
       if (inode.attributes.nlink > 0 && held.session.closed === undefined) this.#kept.keep(inode, held);
       else this.#giveBack(held);
     }
+    this.#onClosed?.(inode);
     this.#inodes.drop(inode);
   }
 

@@ -29,6 +29,8 @@ export interface OpenInode {
   readonly held: HeldFile | undefined;
   /** Set where the server shares the file's pages in memory instead. */
   readonly pages: FilePages | undefined;
+  /** True once the file's last name was removed here: it is kept under a silly name until the last close. */
+  unlinked?: boolean;
   /** Why this data path, for people. */
   readonly why: string;
 }

@@ -1,0 +1,78 @@
+/** LOOKUP: from what is known, else from the server. */
+import type { ServerLink } from '../client/link.ts';
+import { errnoOfStatus } from '../nfs3/errno.ts';
+import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
+import type { AttributeTimes } from './attribute-times.ts';
+import { attributesOfFattr3 } from './attributes.ts';
+import type { Caller } from './callers.ts';
+import type { ChangeParts } from './change-calls.ts';
+import { entryOf } from './entries.ts';
+import type { Inode, InodeTable } from './inodes.ts';
+import type { Knowledge } from './knowledge.ts';
+import type { NameCache } from './name-cache.ts';
+import type { Entry, Outcome } from './operations.ts';
+import type { RecentNames } from './recent-names.ts';
+
+export class Lookups {
+  readonly #link: ServerLink;
+  readonly #inodes: InodeTable;
+  readonly #knowledge: Knowledge;
+  readonly #names: NameCache;
+  readonly #recent: RecentNames;
+  readonly #times: AttributeTimes;
+
+  constructor({ link, inodes, knowledge, names, recent }: ChangeParts, times: AttributeTimes) {
+    this.#link = link;
+    this.#inodes = inodes;
+    this.#knowledge = knowledge;
+    this.#names = names;
+    this.#recent = recent;
+    this.#times = times;
+  }
+
+  /** What a listing has told about a name, as long as directory and file are believed; undefined: the server is asked. */
+  remembered(directory: Inode, name: Uint8Array): Entry | undefined {
+    const cached = this.#names.get(directory.nodeId, name);
+    if (cached?.directoryVersion !== directory.version || directory.remainingMs === 0) return undefined;
+    const known = this.#inodes.find(cached.handle);
+    // What is known of an inode is never older than what a listing said.
+    if (known !== undefined) return known.remainingMs > 0 ? this.#told(directory, name, known) : undefined;
+    const inode = this.#inodes.intern(cached.handle, cached.attributes);
+    inode.believeUntil(cached.expiresMs);
+    return this.#told(directory, name, inode);
+  }
+
+  /** Rejects with RpcError. */
+  async ask(directory: Inode, name: Uint8Array, caller: Caller): Promise<Outcome<Entry>> {
+    let askedMs = performance.now();
+    const reply = await this.#link.nfs('LOOKUP', { what: { dir: { data: directory.handle }, name } }, caller);
+    this.#knowledge.learn(directory, reply.dir_attributes, askedMs);
+    if (reply.status !== NFS3_OK) this.#forget(directory, name);
+    if (reply.status === NFSSTAT3.NFS3ERR_NOENT) return this.#none(directory);
+    if (reply.status !== NFS3_OK) return this.#knowledge.failed(directory, reply.status);
+    let attributes = reply.obj_attributes;
+    if (attributes === null) {
+      askedMs = performance.now();
+      const fetched = await this.#link.nfs('GETATTR', { object: reply.object }, caller);
+      if (fetched.status !== NFS3_OK) return errnoOfStatus(fetched.status);
+      attributes = fetched.obj_attributes;
+    }
+    const inode = this.#inodes.intern(reply.object.data, attributesOfFattr3(attributes), askedMs);
+    return this.#told(directory, name, inode);
+  }
+
+  #none(directory: Inode): Entry {
+    const entryValidMs = Math.min(directory.remainingMs, this.#times.acregminMs);
+    return { nodeId: 0n, entryValidMs, attributes: undefined };
+  }
+
+  #told(directory: Inode, name: Uint8Array, inode: Inode): Entry {
+    this.#recent.note(directory, name, inode);
+    return entryOf(inode, directory);
+  }
+
+  #forget(directory: Inode, name: Uint8Array): void {
+    this.#names.delete(directory.nodeId, name);
+    this.#recent.delete(directory, name);
+  }
+}

@@ -1,0 +1,48 @@
+/** Names the kernel was told of lately, with their inodes: what a change of a name is about, without asking the server. */
+import type { Inode, InodeTable } from './inodes.ts';
+import { RECENT_NAMES_MAX } from './limits.ts';
+import { nameKeyOf } from './name-cache.ts';
+import type { NodeId } from './operations.ts';
+
+/**
+ * Bounded, the oldest go first. As the kernel's own names, these may be another file's by now where somebody else changes
+ * the directory.
+ */
+export class RecentNames {
+  readonly #inodes: InodeTable;
+  readonly #youngMax: number;
+  #young = new Map<string, NodeId>();
+  #old = new Map<string, NodeId>();
+
+  /** @param maxEntries at least 2; at least half of them are the last ones noted */
+  constructor(inodes: InodeTable, maxEntries = RECENT_NAMES_MAX) {
+    this.#inodes = inodes;
+    this.#youngMax = Math.floor(maxEntries / 2);
+  }
+
+  note(directory: Inode, name: Uint8Array, inode: Inode): void {
+    if (this.#young.size >= this.#youngMax) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(nameKeyOf(directory.nodeId, name), inode.nodeId);
+  }
+
+  /** The inode of a name; undefined where the name, or its inode, is not known any more. */
+  find(directory: Inode, name: Uint8Array): Inode | undefined {
+    const key = nameKeyOf(directory.nodeId, name);
+    const nodeId = this.#young.get(key) ?? this.#old.get(key);
+    return nodeId === undefined ? undefined : this.#inodes.get(nodeId);
+  }
+
+  delete(directory: Inode, name: Uint8Array): void {
+    const key = nameKeyOf(directory.nodeId, name);
+    this.#young.delete(key);
+    this.#old.delete(key);
+  }
+
+  clear(): void {
+    this.#young.clear();
+    this.#old.clear();
+  }
+}
