@@ -80,8 +80,6 @@ export interface OnceAnswer<Result> {
 }
 
 export class ServerLink {
-  /** Whether the server does what a call asks once, however often the call is sent; others may do it again. */
-  readonly takesEffectOnce: boolean = false;
   readonly #open: SessionOpener;
   readonly #options: RetryOptions;
   readonly #events: LinkEvents;

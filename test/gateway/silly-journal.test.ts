@@ -4,7 +4,7 @@ import t from 'tap';
 import { SILLY_JOURNAL_BYTES } from '../../src/gateway/limits.ts';
 import { SillyJournalFile, serverKeyOf } from '../../src/gateway/silly-journal.ts';
 import type { SillyEntry } from '../../src/gateway/silly-names.ts';
-import { tryLockFile } from '../../src/system/file-lock.ts';
+import { tryLock } from '../../src/system/file-lock.ts';
 import { scriptedSession } from '../client/scripted-server.ts';
 import { FTYPE3 } from '../../src/nfs3/types.ts';
 import { bytes, context, mountTree, ok, quiet, TreeServer } from './tree-server.ts';
@@ -28,7 +28,7 @@ function journalIn(directory: string, serverKey = KEY) {
   const journal = new SillyJournalFile({
     directory,
     serverKey,
-    tryLock: tryLockFile,
+    tryLock: tryLock,
     onWarning: (message) => warnings.push(message),
   });
   return { journal, warnings };
