@@ -7,7 +7,7 @@ import type { Session } from '../client/session.ts';
 import { mountWithDriver, type FuseDriver } from '../fuse/driver.ts';
 import { deviceOfMount, unmountFuse, widenReadAhead } from '../fuse/mount.ts';
 import { Gateway } from '../gateway/gateway.ts';
-import { RSIZE_MIN_BYTES } from '../gateway/limits.ts';
+import { RSIZE_MIN_BYTES, WSIZE_MIN_BYTES } from '../gateway/limits.ts';
 import { RouteSelection } from '../gateway/route-selection.ts';
 import { SillyJournalFile, serverKeyOf } from '../gateway/silly-journal.ts';
 import { NFS_PROGRAM, type FSINFO3res } from '../nfs3/nfs.ts';
@@ -67,7 +67,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
   });
   const first = await routes.open();
   if (first === undefined) throw new CliError(`no route to ${settings.sourceText}`);
-  const { rootAttributes, rsizeBytes } = await askServer(first, credential, options.rsizeBytes);
+  const { rootAttributes, rsizeBytes, wsizeBytes } = await askServer(first, credential, options);
   const link = new ServerLink(first, (better) => routes.open(better), options, {
     onLost: (reason) => {
       log.warn({ reason: reason.message }, options.hard ? 'server lost: waiting for it' : 'server lost');
@@ -91,6 +91,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
     {
       attributeTimes: options.attributeTimes,
       rsizeBytes,
+      wsizeBytes,
       dataPath: options.dataPath,
       closeToOpen: options.closeToOpen,
       timedOutErrno: options.timedOutErrno,
@@ -115,8 +116,10 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
   );
   try {
     await serveMount(settings, gateway, first);
-    await finishGateway(gateway, link);
   } finally {
+    const bytes = await gateway.drain();
+    if (bytes > 0) log.warn({ bytes }, 'the mount has ended before all that was written was at the server');
+    await finishGateway(gateway, link);
     link.close();
   }
 }
@@ -130,14 +133,21 @@ async function finishGateway(gateway: Gateway, link: ServerLink): Promise<void> 
   ending.abort();
 }
 
-/** Attributes of the root, and the READ size both sides can do. */
+/** What a mount has to know of its server before it begins. */
+interface ServerFacts {
+  readonly rootAttributes: fattr3;
+  /** Bytes of one READ and of one WRITE that both sides can do. */
+  readonly rsizeBytes: number;
+  readonly wsizeBytes: number;
+}
+
 async function askServer(
   session: Session,
   credential: ReturnType<typeof authSysCredential>['auth'],
-  rsizeBytes: number,
-): Promise<{ rootAttributes: fattr3; rsizeBytes: number }> {
+  wanted: Pick<MountOptions, 'rsizeBytes' | 'wsizeBytes'>,
+): Promise<ServerFacts> {
   try {
-    return await askRoot(session, credential, rsizeBytes);
+    return await askRoot(session, credential, wanted);
   } catch (error) {
     session.close();
     if (error instanceof RpcError)
@@ -149,8 +159,8 @@ async function askServer(
 async function askRoot(
   session: Session,
   credential: ReturnType<typeof authSysCredential>['auth'],
-  rsizeBytes: number,
-): Promise<{ rootAttributes: fattr3; rsizeBytes: number }> {
+  { rsizeBytes, wsizeBytes }: Pick<MountOptions, 'rsizeBytes' | 'wsizeBytes'>,
+): Promise<ServerFacts> {
   const root = { data: session.rootHandle };
   const call = { credential, timeoutMs: FIRST_CALL_TIMEOUT_MS };
   const attributes = await session.call(NFS_PROGRAM, 'GETATTR', { object: root }, call);
@@ -158,9 +168,18 @@ async function askRoot(
     throw new CliError(`the server's root cannot be looked at: ${statusName(attributes.status)}`);
   }
   const info: FSINFO3res = await session.call(NFS_PROGRAM, 'FSINFO', { fsroot: root }, call);
-  const offered = info.status === NFS3_OK ? info.rtmax : rsizeBytes;
-  const agreed = Math.max(RSIZE_MIN_BYTES, Math.min(rsizeBytes, offered));
-  return { rootAttributes: attributes.obj_attributes, rsizeBytes: agreed - (agreed % RSIZE_MIN_BYTES) };
+  const { rtmax, wtmax } = info.status === NFS3_OK ? info : { rtmax: rsizeBytes, wtmax: wsizeBytes };
+  return {
+    rootAttributes: attributes.obj_attributes,
+    rsizeBytes: agree(rsizeBytes, rtmax, RSIZE_MIN_BYTES),
+    wsizeBytes: agree(wsizeBytes, wtmax, WSIZE_MIN_BYTES),
+  };
+}
+
+/** The smaller of two sizes, in whole steps, at least one of them. */
+function agree(wantedBytes: number, offeredBytes: number, stepBytes: number): number {
+  const agreed = Math.max(stepBytes, Math.min(wantedBytes, offeredBytes));
+  return agreed - (agreed % stepBytes);
 }
 
 /** A mount in the tree. */

@@ -5,7 +5,7 @@ import {
   type AttributeTimes,
 } from '../gateway/attribute-times.ts';
 import { DRIVER_KINDS, type DriverKind } from '../fuse/driver.ts';
-import { RSIZE_MAX_BYTES, RSIZE_MIN_BYTES } from '../gateway/limits.ts';
+import { RSIZE_MAX_BYTES, RSIZE_MIN_BYTES, WSIZE_MAX_BYTES, WSIZE_MIN_BYTES } from '../gateway/limits.ts';
 import { DATA_PATHS, type DataPath } from '../gateway/open-inode.ts';
 import { ROUTE_KINDS, type RouteKind } from '../resolver/schema.ts';
 import { CliError } from './errors.ts';
@@ -15,6 +15,7 @@ export interface MountOptions {
   readonly readOnly: boolean;
   readonly attributeTimes: AttributeTimes;
   readonly rsizeBytes: number;
+  readonly wsizeBytes: number;
   readonly dataPath: DataPath;
   readonly driver: DriverKind;
   readonly route: RouteKind | undefined;
@@ -58,7 +59,7 @@ Mount options (-o NAME[=VALUE],...; of those that contradict each other the last
   timeo=N                        time for an answer, tenths of a second (default: ${DEFAULT_TIMEO_DECISECONDS})
   retrans=N                      retransmissions before a soft mount fails, timeo each (default: ${DEFAULT_RETRANS})
   rsize=N                        bytes of one READ, ${RSIZE_MIN_BYTES} to ${RSIZE_MAX_BYTES} (default: ${RSIZE_MAX_BYTES}, or what the server prefers)
-  wsize=N                        bytes of one WRITE: no effect while mounts are read-only
+  wsize=N                        bytes of one WRITE, ${WSIZE_MIN_BYTES} to ${WSIZE_MAX_BYTES} (default: ${WSIZE_MAX_BYTES}, or what the server takes)
   vers=3 | nfsvers=3             the version of NFS: 3 is the only one
   acregmin=N acregmax=N          how long attributes of files are kept, seconds (default: 3, 60)
   acdirmin=N acdirmax=N          the same for directories, seconds (default: 30, 60)
@@ -93,6 +94,7 @@ export function isUnknownMountOption(item: string): boolean {
 export function parseMountOptions(lists: readonly string[]): MountOptions {
   let times: AttributeTimes = DEFAULT_ATTRIBUTE_TIMES;
   let rsizeBytes = RSIZE_MAX_BYTES;
+  let wsizeBytes = WSIZE_MAX_BYTES;
   let dataPath: DataPath = 'passthrough';
   let driver: DriverKind = 'kernel';
   let route: RouteKind | undefined;
@@ -155,8 +157,8 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
         rsizeBytes -= rsizeBytes % RSIZE_MIN_BYTES;
         break;
       case 'wsize':
-        // For mounts that write: none does yet.
-        wholeNumber(item, value, RSIZE_MIN_BYTES, RSIZE_MAX_BYTES);
+        wsizeBytes = wholeNumber(item, value, WSIZE_MIN_BYTES, WSIZE_MAX_BYTES);
+        wsizeBytes -= wsizeBytes % WSIZE_MIN_BYTES;
         break;
       case 'vers':
       case 'nfsvers':
@@ -207,6 +209,7 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
     readOnly,
     attributeTimes: times,
     rsizeBytes,
+    wsizeBytes,
     dataPath,
     driver,
     route,

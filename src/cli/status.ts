@@ -30,6 +30,8 @@ const mountStatus = z.object({
   wireBytes: z.string(),
   mappedBytes: z.string().default('0'),
   mapFallbacks: z.number().default(0),
+  wireWrittenBytes: z.string().default('0'),
+  dirtyBytes: z.number().default(0),
   calls: counts,
   lastWireReason: z.string().optional(),
   groupsCut: z.number().default(0),
@@ -69,6 +71,7 @@ function describe(mount: MountStatus): string {
     ),
     `  open files ${describeCounts(mount.openFiles)}; opened so far ${describeCounts(mount.opens)}`,
     `  bytes      ${mount.wireBytes} by wire, ${mount.mappedBytes} mapped; what passes through is read by the kernel and not counted`,
+    `  written    ${mount.wireWrittenBytes} bytes by wire, ${mount.dirtyBytes} bytes not on stable storage yet`,
     ...(mount.mapFallbacks === 0 ? [] : [`  fallbacks  ${mount.mapFallbacks} reads of shared files by wire`]),
     `  calls      ${describeCounts(mount.calls)}`,
     ...(mount.groupsCut === 0

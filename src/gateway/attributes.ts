@@ -93,10 +93,14 @@ export function isVersion(attributes: Attributes, before: wcc_attr): boolean {
   );
 }
 
-/** Whether the first changed before the second, by the server's clock. */
+/**
+ * Whether the first were taken before the second, as far as the server's clock tells; within one tick of it by the size,
+ * to which our own writing only adds.
+ */
 export function isOlder(a: Attributes, b: Attributes): boolean {
-  const seconds = a.ctime.seconds - b.ctime.seconds;
-  return seconds < 0 || (seconds === 0 && a.ctime.nanoseconds < b.ctime.nanoseconds);
+  if (a.ctime.seconds !== b.ctime.seconds) return a.ctime.seconds < b.ctime.seconds;
+  if (a.ctime.nanoseconds !== b.ctime.nanoseconds) return a.ctime.nanoseconds < b.ctime.nanoseconds;
+  return a.size < b.size;
 }
 
 function isTime(a: Timestamp, b: nfstime3): boolean {

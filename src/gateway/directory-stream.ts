@@ -26,6 +26,8 @@ export interface DirectoryPage {
   readonly eof: boolean;
   /** When the server gave it, on the clock of performance.now(), in milliseconds. */
   readonly fetchedMs: number;
+  /** When it was asked for. */
+  readonly askedMs: number;
   readonly directoryAttributes: post_op_attr;
 }
 
@@ -55,7 +57,7 @@ export class DirectoryStream {
     cookie: bigint,
     caller: Caller,
     onPage: (page: DirectoryPage) => void,
-  ): Promise<Pick<DirectoryPage, 'entries' | 'eof' | 'fetchedMs'> | nfs3error> {
+  ): Promise<Pick<DirectoryPage, 'entries' | 'eof' | 'fetchedMs' | 'askedMs'> | nfs3error> {
     const page = this.#page;
     if (page !== undefined) {
       if (cookie === page.after && page.after !== 0n) return page;
@@ -100,6 +102,7 @@ export class DirectoryStream {
   async #fetch(cookie: bigint, caller: Caller): Promise<DirectoryPage | nfs3error> {
     if (cookie === 0n) this.#verifier = NO_VERIFIER;
     const dir = { data: this.#handle };
+    const askedMs = performance.now();
     const where = { dir, cookie, cookieverf: this.#verifier };
     if (this.#plus) {
       const reply = await this.#link.nfs(
@@ -114,6 +117,7 @@ export class DirectoryStream {
           entries: reply.entries,
           eof: reply.eof,
           fetchedMs: performance.now(),
+          askedMs,
           directoryAttributes: reply.dir_attributes,
         };
       }
@@ -129,6 +133,7 @@ export class DirectoryStream {
       entries,
       eof: reply.eof,
       fetchedMs: performance.now(),
+      askedMs,
       directoryAttributes: reply.dir_attributes,
     };
   }

@@ -23,6 +23,10 @@ export interface GatewayStatus {
   readonly mappedBytes: bigint;
   /** Reads by wire of files whose pages are shared otherwise. */
   readonly mapFallbacks: number;
+  /** Bytes that servers have acknowledged in replies to WRITE. */
+  readonly wireWrittenBytes: bigint;
+  /** Bytes that were written and are not on stable storage yet, and what holding them takes. */
+  readonly dirtyBytes: number;
   readonly calls: Readonly<Record<string, number>>;
   /** Why the last file, or read, that had to use the wire did. */
   readonly lastWireReason: string | undefined;

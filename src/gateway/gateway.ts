@@ -1,4 +1,5 @@
 /** The file system behind the mount: FUSE operations in terms of NFS calls, grants and caches. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { errnoOfRpcError } from '../client/errno.ts';
 import type { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
@@ -10,13 +11,14 @@ import { attributesOfFattr3, attributesOfStat } from './attributes.ts';
 import { Callers, type Caller, type CallerProcess } from './callers.ts';
 import { ChangeCalls, type ChangeParts } from './change-calls.ts';
 import { Creations } from './creations.ts';
+import type { DirtyBytes } from './dirty-bytes.ts';
 import { entryOf } from './entries.ts';
 import { ExtendedAttributes } from './extended-attributes.ts';
 import type { GatewayStatus } from './gateway-status.ts';
 import { InodeTable, type Inode } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
 import { Listings } from './listings.ts';
-import { LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX, NAME_CACHE_ENTRIES_MAX } from './limits.ts';
+import { LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX, NAME_CACHE_ENTRIES_MAX, UNMOUNT_DRAIN_MS } from './limits.ts';
 import { Lookups } from './lookups.ts';
 import { NameCache } from './name-cache.ts';
 import { NameChanges } from './name-changes.ts';
@@ -48,22 +50,24 @@ import { StatusError } from './status-error.ts';
 
 const EIO = 5;
 const EBADF = 9;
-const EROFS = 30;
 const ENAMETOOLONG = 36;
 const EOPNOTSUPP = 95;
 const ESTALE = 116;
-const O_ACCMODE = 0o3;
 
 export interface GatewayOptions {
   readonly attributeTimes: AttributeTimes;
   /** Bytes of one READ, 4 KiB to 1 MiB. */
   readonly rsizeBytes: number;
+  /** Bytes of one WRITE, 4 KiB to 1 MiB. */
+  readonly wsizeBytes: number;
   /** The highest data path allowed. */
   readonly dataPath: DataPath;
   /** Whether every open asks the server for the file's attributes (default true); false is nfs(5) nocto. */
   readonly closeToOpen?: boolean;
   /** What programs see when a soft mount gives up; default EIO. */
   readonly timedOutErrno?: number;
+  /** Another bound on written bytes than that of limits.ts. */
+  readonly dirty?: DirtyBytes;
 }
 
 export interface GatewayDependencies {
@@ -133,8 +137,12 @@ export class Gateway implements Operations {
     );
     this.#files = new OpenFiles(dependencies.link, this.#inodes, this.#knowledge, {
       rsizeBytes: options.rsizeBytes,
+      wsizeBytes: options.wsizeBytes,
       dataPath: options.dataPath,
       closeToOpen: options.closeToOpen ?? true,
+      attributeTimes: options.attributeTimes,
+      timedOutErrno: options.timedOutErrno,
+      dirty: options.dirty,
       onWarning: dependencies.onWarning,
     });
     this.#listings = new Listings(parts, options.attributeTimes);
@@ -161,6 +169,21 @@ export class Gateway implements Operations {
   /** What the end of the mount leaves to do at the server; settles once it is done, or the link has ended. */
   finish(): Promise<void> {
     return this.#silly.finish();
+  }
+
+  /**
+   * Has what was written put on stable storage after the end of the mount: close(2) has done so for all files but those
+   * that were still open. Resolves after UNMOUNT_DRAIN_MS at the latest, and before the link may be closed.
+   *
+   * @returns how many bytes are left, which are lost
+   */
+  async drain(): Promise<number> {
+    if (this.#files.writes.dirtyBytes === 0) return 0;
+    const end = new AbortController();
+    const late = delay(UNMOUNT_DRAIN_MS, undefined, { signal: end.signal }).catch(() => undefined);
+    await Promise.race([this.#files.writes.drain(), late]);
+    end.abort();
+    return this.#files.writes.dirtyBytes;
   }
 
   /**
@@ -192,11 +215,13 @@ export class Gateway implements Operations {
       openFiles: this.#files.count(),
       inodes: this.#inodes.size,
       opens: { ...this.#files.opens },
-      wireBytes: this.#files.wireBytes,
-      mappedBytes: this.#files.mappedBytes,
-      mapFallbacks: this.#files.mapFallbacks,
+      wireBytes: this.#files.reads.wireBytes,
+      mappedBytes: this.#files.reads.mappedBytes,
+      mapFallbacks: this.#files.reads.mapFallbacks,
+      wireWrittenBytes: this.#files.writes.writtenBytes,
+      dirtyBytes: this.#files.writes.dirtyBytes,
       calls: Object.fromEntries(this.#link.callCounts),
-      lastWireReason: this.#files.lastWireReason,
+      lastWireReason: this.#files.reads.lastWireReason,
       groupsCut: this.#link.groupsCut,
     };
   }
@@ -217,21 +242,15 @@ export class Gateway implements Operations {
   getattr(nodeId: NodeId, context: CallContext): Answer<AttributesReply> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
+    const writer = inode.open?.writer;
     const held = inode.open?.held;
-    if (held !== undefined) {
+    if (held !== undefined && writer === undefined) {
       inode.update(attributesOfStat(held.file.status()), this.#options.attributeTimes);
       // Asking again costs no call, so the kernel need not keep them long.
       return inode.reply(this.#options.attributeTimes.acregminMs);
     }
-    if (inode.remainingMs > 0) return inode.reply();
-    return this.#guard(async () => {
-      const caller = this.#caller(context, inode);
-      const askedMs = performance.now();
-      const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
-      if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
-      inode.update(attributesOfFattr3(reply.obj_attributes), this.#options.attributeTimes, askedMs);
-      return inode.reply();
-    });
+    if (inode.remainingMs > 0 && writer?.hiddenEnd === undefined) return inode.reply();
+    return this.#guard(() => this.#files.attributes(inode, this.#caller(context, inode)));
   }
 
   access(nodeId: NodeId, mask: number, context: CallContext): Answer<0> {
@@ -258,7 +277,6 @@ export class Gateway implements Operations {
   open(nodeId: NodeId, flags: number, context: CallContext): Answer<Opened> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
-    if ((flags & O_ACCMODE) !== 0) return EROFS;
     return this.#guard(() => this.#files.open(inode, flags, this.#caller(context, inode)));
   }
 
@@ -266,11 +284,11 @@ export class Gateway implements Operations {
     fileHandle: bigint,
     offset: bigint,
     sizeBytes: number,
-    _context: CallContext,
+    context: CallContext,
   ): Answer<readonly Uint8Array[]> {
     return (
       this.#files.readHeld(fileHandle, offset, sizeBytes) ??
-      this.#guard(() => this.#files.read(fileHandle, offset, sizeBytes))
+      this.#guard(() => this.#files.read(fileHandle, offset, sizeBytes, context))
     );
   }
 
@@ -288,17 +306,18 @@ export class Gateway implements Operations {
     offset: bigint,
     data: WriteData,
     flags: number,
-    _context: CallContext,
+    context: CallContext,
   ): Answer<{ readonly writtenBytes: number }> {
-    return this.#files.write(fileHandle, offset, data, flags);
+    const answer = this.#files.write(fileHandle, offset, data, flags, context);
+    return answer instanceof Promise ? this.#guard(() => answer) : answer;
   }
 
   flush(fileHandle: bigint, context: CallContext): Answer<0> {
-    return this.#guard(() => this.#files.flush(fileHandle, context.signal));
+    return this.#guard(() => this.#files.flush(fileHandle, context));
   }
 
   fsync(fileHandle: bigint, _dataOnly: boolean, context: CallContext): Answer<0> {
-    return this.#guard(() => this.#files.sync(fileHandle, context.signal));
+    return this.#guard(() => this.#files.sync(fileHandle, context));
   }
 
   /** NFSv3 cannot allocate: posix_fallocate(3) then writes zeros instead. */

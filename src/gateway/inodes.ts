@@ -1,6 +1,6 @@
 /** The inodes the kernel knows: node id, file handle, attributes, and how they are open. */
 import type { InodeAcls } from './acls.ts';
-import { isDirectory, samePermissions, sameVersion } from './attributes.ts';
+import { isDirectory, isOlder, samePermissions, sameVersion } from './attributes.ts';
 import { nextAttributeTime, type AttributeTimes } from './attribute-times.ts';
 import { ROOT_NODE_ID, type Attributes, type AttributesReply, type NodeId } from './operations.ts';
 import type { OpenInode } from './open-inode.ts';
@@ -37,6 +37,8 @@ export class Inode {
   #validMs: number | undefined;
   #expiresMs = 0;
   #updatedMs = 0;
+  /** When the last reply to a change of our own came. */
+  #changedMs = 0;
   #turn = SETTLED;
 
   constructor(nodeId: NodeId, handle: Uint8Array, attributes: Attributes, times: AttributeTimes) {
@@ -96,9 +98,20 @@ export class Inode {
    * Takes in attributes; returns whether they show another version of the file.
    *
    * @param asOfMs when the server gave them, on the clock of performance.now(); older than what is known is ignored
+   * @param askedMs when it was asked for them: a change of our own that ended since may or may not show, so they are not
+   * believed then, and asked for again
    */
-  update(attributes: Attributes, times: AttributeTimes, asOfMs = performance.now()): boolean {
+  update(
+    attributes: Attributes,
+    times: AttributeTimes,
+    asOfMs = performance.now(),
+    askedMs = asOfMs,
+  ): boolean {
     if (asOfMs < this.#updatedMs) return false;
+    if (askedMs < this.#changedMs) {
+      this.#expiresMs = 0;
+      return false;
+    }
     this.#updatedMs = asOfMs;
     const changed = !sameVersion(this.attributes, attributes);
     if (changed) {
@@ -126,10 +139,28 @@ export class Inode {
       this.#forgetRights();
       this.#acls = undefined;
     }
-    this.#updatedMs = performance.now();
+    this.#changedMs = this.#updatedMs = performance.now();
     this.#validMs ??= nextAttributeTime(times, isDirectory(attributes), true, undefined);
     this.#attributes = packAttributes(attributes);
     this.#expiresMs = this.#updatedMs + this.#validMs;
+  }
+
+  /**
+   * The file was changed from here, or a try to do so failed half way: whatever was read of it before may be old, also where
+   * no time stamp tells.
+   *
+   * @param attributes as they were after the change; undefined where they are not known
+   * @param isAlone false where other changes were under way, whose replies may come in another order
+   */
+  changedHere(attributes?: Attributes, times?: AttributeTimes, isAlone = true): void {
+    if (attributes !== undefined && times !== undefined) {
+      const known = this.attributes;
+      if (isAlone || !isOlder(attributes, known)) this.update(attributes, times);
+    }
+    this.version += 1;
+    this.#changedMs = performance.now();
+    if (!isAlone || attributes === undefined) this.expire();
+    else if (attributes.lacksAcl === true) this.#lacksAclsVersion = this.version;
   }
 
   /** How long the attributes are still believed, in milliseconds; 0 when they must be fetched. */
@@ -139,7 +170,7 @@ export class Inode {
 
   /** The next GETATTR must ask the server; replies to what was asked before now are not believed. */
   expire(): void {
-    this.#updatedMs = performance.now();
+    this.#changedMs = performance.now();
     this.#expiresMs = 0;
     this.#forgetRights();
   }
@@ -161,11 +192,15 @@ export class Inode {
    */
   reply(validMaxMs = Infinity): AttributesReply {
     this.toldVersion = this.version;
-    const { attributes, open } = this;
-    const validMs = Math.min(this.remainingMs, validMaxMs);
-    if (open?.unlinked !== true) return { attributes, validMs };
+    const { open } = this;
+    let { attributes } = this;
+    const hiddenEnd = open?.writer?.hiddenEnd;
+    // A smaller size would make the kernel cut off what was just written.
+    if (hiddenEnd !== undefined && attributes.size < hiddenEnd)
+      attributes = { ...attributes, size: hiddenEnd };
     // The name it is kept under is nobody's: without it there is one link less.
-    return { attributes: { ...attributes, nlink: Math.max(0, attributes.nlink - 1) }, validMs };
+    if (open?.unlinked === true) attributes = { ...attributes, nlink: Math.max(0, attributes.nlink - 1) };
+    return { attributes, validMs: hiddenEnd === undefined ? Math.min(this.remainingMs, validMaxMs) : 0 };
   }
 
   /** Whether no step is under way or waits. */
@@ -190,6 +225,8 @@ export class InodeTable {
   readonly #times: AttributeTimes;
   readonly #byNodeId = new Map<NodeId, Inode>();
   readonly #byHandle = new Map<HandleKey, Inode>();
+  /** Inodes that others have taken the place of, as long as anybody refers to them. */
+  readonly #retired = new Map<HandleKey, Set<Inode>>();
   #nextNodeId: NodeId = ROOT_NODE_ID + 1n;
   #onDropped: ((inode: Inode) => void) | undefined;
 
@@ -219,11 +256,11 @@ export class InodeTable {
   }
 
   /** The inode of a file handle, made on first sight, with its attributes brought up to date. */
-  intern(handle: Uint8Array, attributes: Attributes, asOfMs?: number): Inode {
+  intern(handle: Uint8Array, attributes: Attributes, asOfMs?: number, askedMs?: number): Inode {
     const key = keyOf(handle);
     const known = this.#byHandle.get(key);
     if (known !== undefined) {
-      known.update(attributes, this.#times, asOfMs);
+      known.update(attributes, this.#times, asOfMs, askedMs);
       return known;
     }
     const inode = new Inode(this.#nextNodeId, handle, attributes, this.#times);
@@ -236,6 +273,30 @@ export class InodeTable {
   /** The inode of a file handle, where there is one already. */
   find(handle: Uint8Array): Inode | undefined {
     return this.#byHandle.get(keyOf(handle));
+  }
+
+  /**
+   * Gives the file of an inode a new one with the next LOOKUP: it must be opened in another way than it is open now. The
+   * old one stays as long as the kernel knows it.
+   */
+  retire(inode: Inode): void {
+    const key = inode.handleKey;
+    if (this.#byHandle.get(key) !== inode) return;
+    this.#byHandle.delete(key);
+    const retired = this.#retired.get(key) ?? new Set();
+    this.#retired.set(key, retired.add(inode));
+  }
+
+  isRetired(inode: Inode): boolean {
+    return this.#retired.get(inode.handleKey)?.has(inode) === true;
+  }
+
+  /** Whether the file of an inode is also open by one that was retired. */
+  isOpenElsewhere(inode: Inode): boolean {
+    const retired = this.#retired.get(inode.handleKey);
+    if (retired === undefined) return false;
+    for (const other of retired) if (other !== inode && other.open !== undefined) return true;
+    return false;
   }
 
   /** Another server took over: its handles are others, so the root gets its new one and nothing is believed. */
@@ -261,6 +322,8 @@ export class InodeTable {
     if (inode.lookups > 0n || inode.open !== undefined || inode.nodeId === ROOT_NODE_ID) return;
     this.#byNodeId.delete(inode.nodeId);
     if (this.#byHandle.get(inode.handleKey) === inode) this.#byHandle.delete(inode.handleKey);
+    const retired = this.#retired.get(inode.handleKey);
+    if (retired?.delete(inode) === true && retired.size === 0) this.#retired.delete(inode.handleKey);
     this.#onDropped?.(inode);
   }
 }

@@ -94,9 +94,21 @@ export class Knowledge {
     this.kernel?.invalidateAttributes(inode.nodeId);
   }
 
+  /**
+   * Takes in what came with the reply to a change of our own. The kernel need not be told: it knows that its attributes
+   * are old by what it asked for.
+   *
+   * @param isAlone whether no other change of the file was under way at the same time
+   */
+  changed(inode: Inode, attributes: post_op_attr, isAlone: boolean): void {
+    const known = attributes === null ? undefined : attributesOfFattr3(attributes);
+    inode.changedHere(known, this.#times, isAlone);
+    inode.toldVersion = inode.version;
+  }
+
   /** Takes in attributes; the kernel is told when they show that it holds older ones. */
   refresh(inode: Inode, attributes: Attributes, askedMs?: number): void {
-    inode.update(attributes, this.#times, askedMs);
+    inode.update(attributes, this.#times, performance.now(), askedMs);
     if (inode.toldVersion === inode.version) return;
     inode.toldVersion = inode.version;
     this.kernel?.invalidateAttributes(inode.nodeId);

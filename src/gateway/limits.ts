@@ -55,3 +55,32 @@ export const MAP_ROUNDS_MAX = 64;
 export const MAP_RETRY_MS = 1_000;
 /** Buffers of RSIZE_MAX_BYTES kept for the next reads out of shared memory. */
 export const SPARE_BUFFERS_MAX = 8;
+/** Smallest, and largest and default WRITE, in bytes. */
+export const WSIZE_MIN_BYTES = 4096;
+export const WSIZE_MAX_BYTES = 1024 * 1024;
+/**
+ * Bytes of all files that the gateway holds because no server has them on stable storage yet. Beyond it write(2) waits.
+ * Each extent counts EXTENT_OVERHEAD_BYTES on top.
+ */
+export const DIRTY_BYTES_MAX = 64 * 1024 * 1024;
+/** Above so many of them the files that were written first are committed, in bytes; nobody waits for it. */
+export const DIRTY_BYTES_BACKGROUND = 24 * 1024 * 1024;
+/** What an extent of written bytes takes beside its bytes: many small ones are bounded with it. */
+export const EXTENT_OVERHEAD_BYTES = 512;
+/** How long written bytes wait for more to make a full WRITE, in milliseconds. */
+export const WRITE_BEHIND_MS = 1_000;
+/** How long bytes that were sent wait for more until they are committed, in milliseconds. */
+export const COMMIT_BEHIND_MS = 5_000;
+/** Bytes, and WRITE calls, of one file that are under way. */
+export const WRITES_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
+export const WRITES_IN_FLIGHT_MAX = 64;
+/** Writes up to this size are copied together; larger ones are sent from the memory they came in. In bytes. */
+export const GATHER_COPY_BYTES = 32 * 1024;
+/** First memory for writes that are copied together, in bytes; doubles. */
+export const GATHER_CHUNK_MIN_BYTES = 4096;
+/** Short answers to one WRITE after which the server counts as broken: EIO. */
+export const SHORT_WRITES_MAX = 512;
+/** How often bytes are sent again because the write verifier has changed, until that counts as a broken server: EIO. */
+export const WRITE_RESENDS_MAX = 64;
+/** How long the end of a mount waits until everything that was written is at the server, in milliseconds. */
+export const UNMOUNT_DRAIN_MS = 30_000;

@@ -72,7 +72,7 @@ export class Listings {
     });
     if (typeof page === 'number') return this.#knowledge.failed(directory, page);
     for (const entry of page.entries) {
-      if (!this.#addEntry(open, entry, page.fetchedMs, sink)) break;
+      if (!this.#addEntry(open, entry, page, sink)) break;
     }
     return 0;
   }
@@ -88,7 +88,7 @@ export class Listings {
   #addEntry(
     open: OpenDirectory,
     entry: DirectoryPage['entries'][number],
-    fetchedMs: number,
+    { fetchedMs, askedMs }: Pick<DirectoryPage, 'fetchedMs' | 'askedMs'>,
     sink: DirectorySink,
   ): boolean {
     const { name, cookie, fileid, name_handle: handle, name_attributes: attributes } = entry;
@@ -100,7 +100,7 @@ export class Listings {
       this.#rememberName(open, name, handle.data, known, fetchedMs);
       return true;
     }
-    const inode = this.#inodes.intern(handle.data, known, fetchedMs);
+    const inode = this.#inodes.intern(handle.data, known, fetchedMs, askedMs);
     const { toldVersion } = inode;
     if (sink.add(name, cookie, fileid, type, entryWithoutReference(inode, open.inode))) {
       inode.lookups += 1n;

@@ -57,7 +57,12 @@ export class Lookups {
       if (fetched.status !== NFS3_OK) return errnoOfStatus(fetched.status);
       attributes = fetched.obj_attributes;
     }
-    const inode = this.#inodes.intern(reply.object.data, attributesOfFattr3(attributes), askedMs);
+    const inode = this.#inodes.intern(
+      reply.object.data,
+      attributesOfFattr3(attributes),
+      performance.now(),
+      askedMs,
+    );
     return this.#told(directory, name, inode);
   }
 

@@ -1,14 +1,19 @@
-/** Open files: which data path each inode takes, reads by wire, and what is given back at the last close. */
+/** Open files: which data path each inode takes, from the first open to the last close. */
 import { constants } from 'node:fs';
 import type { ServerLink } from '../client/link.ts';
-import { ACCESS3_EXECUTE, ACCESS3_READ } from '../nfs3/nfs.ts';
-import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
+import { NFSSTAT3 } from '../nfs3/status.ts';
+import { AttributeSetting } from './attribute-changes.ts';
+import type { AttributeTimes } from './attribute-times.ts';
 import { attributesOfStat } from './attributes.ts';
 import type { Caller } from './callers.ts';
+import type { DirtyBytes, Interruptible } from './dirty-bytes.ts';
+import { FileReads } from './file-reads.ts';
+import { FileWrites } from './file-writes.ts';
+import { GrantedFiles } from './granted-files.ts';
 import type { Inode, InodeTable } from './inodes.ts';
-import { KeptFiles } from './kept-files.ts';
-import type { Knowledge, Rights } from './knowledge.ts';
+import type { Knowledge } from './knowledge.ts';
 import { MappedFiles } from './mapped-files.ts';
+import { changesFile, mayChange, mayRead, type OpenFile } from './open-file.ts';
 import { countsByDataPath, dataPathOf, type DataPath, type HeldFile, type OpenInode } from './open-inode.ts';
 import type {
   Answer,
@@ -19,82 +24,63 @@ import type {
   Outcome,
   WriteData,
 } from './operations.ts';
-import { PageReader } from './page-reader.ts';
-import { StatusError } from './status-error.ts';
-import { WireReader, type WireRead } from './wire-reader.ts';
+import { authorOf } from './write-author.ts';
 
-const EPERM = 1;
 const EIO = 5;
 const EBADF = 9;
 const EACCES = 13;
-const EINVAL = 22;
-const EROFS = 30;
-const ELOOP = 40;
-const EOPNOTSUPP = 95;
-/** include/linux/fs.h: the file is opened to run it. The kernel leaves the bit among the flags of OPEN. */
-const FMODE_EXEC = 0x20;
+const ESTALE = 116;
+const O_ACCMODE = 0o3;
 const READ_FOR_ALL = 0o444;
+const WRITTEN_BY_WIRE = 'it was opened for writing: what is written goes by wire, and so does what is read';
 
 export interface OpenFilesOptions {
   /** Bytes of one READ, 4 KiB to 1 MiB. */
   readonly rsizeBytes: number;
+  /** Bytes of one WRITE, 4 KiB to 1 MiB. */
+  readonly wsizeBytes: number;
   /** The highest data path allowed. */
   readonly dataPath: DataPath;
   /** Whether every open asks the server for the file's attributes; false is nfs(5) nocto. */
   readonly closeToOpen: boolean;
+  readonly attributeTimes: AttributeTimes;
+  /** What programs see when a soft mount gives up; default EIO. */
+  readonly timedOutErrno?: Errno | undefined;
   readonly onWarning: (message: string, error: unknown) => void;
-}
-
-interface OpenFile {
-  readonly inode: Inode;
-  readonly caller: Caller;
-  /** Opened with O_DIRECT: every read asks the server. */
-  readonly direct: boolean;
-  reader: WireReader | undefined;
-  pageReader: PageReader | undefined;
+  /** Another bound on written bytes than that of limits.ts. */
+  readonly dirty?: DirtyBytes | undefined;
 }
 
 export class OpenFiles {
   /** Opens since the mount, by data path. */
   readonly opens = countsByDataPath();
-  /** Bytes read by READ messages. What passes through is never seen by the gateway. */
-  wireBytes = 0n;
-  /** Bytes read from granted files, and from pages in shared memory. */
-  mappedBytes = 0n;
-  /** Reads by wire of files whose pages are shared otherwise. */
-  mapFallbacks = 0;
-  /** Why the last file, or read, that had to use the wire did. */
-  lastWireReason: string | undefined;
+  readonly reads: FileReads;
+  readonly writes: FileWrites;
   readonly #link: ServerLink;
   readonly #inodes: InodeTable;
   readonly #knowledge: Knowledge;
   readonly #options: OpenFilesOptions;
   readonly #files = new Map<bigint, OpenFile>();
-  readonly #kept: KeptFiles;
+  readonly #granted: GrantedFiles;
   readonly #mapped: MappedFiles;
+  readonly #attributes: AttributeSetting;
+  readonly #closedListeners: ((inode: Inode) => void)[] = [];
   #nextFileHandle = 1n;
-  #onClosed: ((inode: Inode) => void) | undefined;
-  /** Why no file can be passed through: the option, or what the kernel refused for every file. */
-  #noPassthrough: string | undefined;
 
   constructor(link: ServerLink, inodes: InodeTable, knowledge: Knowledge, options: OpenFilesOptions) {
     this.#link = link;
     this.#inodes = inodes;
     this.#knowledge = knowledge;
     this.#options = options;
-    this.#noPassthrough = options.dataPath === 'passthrough' ? undefined : 'the mount has datapath=mapped';
+    const noPassthrough = options.dataPath === 'passthrough' ? undefined : 'the mount has datapath=mapped';
     this.#mapped = new MappedFiles(link, knowledge);
-    this.#kept = new KeptFiles((held) => {
-      this.#giveBack(held);
-    });
+    this.#granted = new GrantedFiles(link, knowledge, noPassthrough, options.onWarning);
+    this.#attributes = new AttributeSetting(link, knowledge, options.attributeTimes);
+    this.reads = new FileReads(link, knowledge, options.rsizeBytes);
+    this.writes = new FileWrites(link, inodes, knowledge, options, (inode) => this.#filesOf(inode));
     inodes.onDropped((inode) => {
-      this.#kept.drop(inode);
+      this.#granted.drop(inode);
     });
-  }
-
-  /** @param listener is told of each inode whose last file was closed */
-  onClosed(listener: (inode: Inode) => void): void {
-    this.#onClosed = listener;
   }
 
   /** Files open now, by data path. */
@@ -106,21 +92,46 @@ export class OpenFiles {
     return files;
   }
 
-  /** Opens for reading; opens and closes of one inode happen one after the other. */
-  open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
-    return inode.inTurn(() => this.#open(inode, flags, caller));
+  /** @param listener is told of each inode whose last file was closed, when nothing of it waits to be written any more */
+  onClosed(listener: (inode: Inode) => void): void {
+    this.#closedListeners.push(listener);
   }
 
-  async #open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
+  /** Opens a file; opens and closes of one inode happen one after the other. Rejects with StatusError or RpcError. */
+  open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
+    return inode.inTurn(async () => {
+      // The kernel found it before its successor was made: it has to look again.
+      if (inode.open === undefined && this.#inodes.isRetired(inode)) return ESTALE;
+      return changesFile(flags)
+        ? this.#openToChange(inode, flags, caller, false)
+        : this.#openToRead(inode, flags, caller);
+    });
+  }
+
+  /**
+   * Opens a file that the caller has just made, or found by UNCHECKED: CREATE of FUSE opens in the same step. Nobody is asked
+   * whether it may be opened: whoever makes a file may open it, whatever mode it was given (open(2)). In the rare case
+   * that somebody else made it a moment before, the server judges each READ and WRITE.
+   */
+  openCreated(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
+    return inode.inTurn(async () => {
+      if (changesFile(flags)) return this.#openToChange(inode, flags, caller, true);
+      inode.open ??= this.#openWithout(inode, 'it was just made');
+      return this.#add(inode, flags, caller);
+    });
+  }
+
+  async #openToRead(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
     if (inode.open === undefined) {
-      const kept = this.#kept.take(inode);
+      const kept = this.#granted.take(inode);
       if (kept !== undefined) inode.open = { files: 0, held: kept, pages: undefined, why: kept.why };
     }
-    if (inode.open?.held !== undefined) return this.#openHeld(inode, inode.open.held, flags, caller);
+    const held = inode.open?.writer === undefined ? inode.open?.held : undefined;
+    if (held !== undefined) return this.#openHeld(inode, held, flags, caller);
 
     let why = inode.open?.why;
     if (why === undefined && this.#options.dataPath !== 'wire') {
-      const granted = await this.#obtainFile(inode, caller);
+      const granted = await this.#granted.obtain(inode, caller);
       if (typeof granted === 'number') return granted;
       if (typeof granted !== 'string') {
         inode.open = { files: 0, held: granted, pages: undefined, why: granted.why };
@@ -128,10 +139,56 @@ export class OpenFiles {
       }
       why = granted;
     }
-    const refused = mayOpen(await this.#knowledge.rights(inode, caller, this.#options.closeToOpen), flags);
+    const refused = await this.#refuse(inode, flags, caller, this.#options.closeToOpen);
     if (refused !== undefined) return refused;
     inode.open ??= this.#openWithout(inode, why ?? 'the mount has datapath=wire');
     return this.#add(inode, flags, caller);
+  }
+
+  /**
+   * Opens for writing, by wire. What is open by passthrough stays so as long as it is open, since the kernel mixes no kinds
+   * of opens: ESTALE makes it look the name up again, and it finds a new inode of the same file.
+   *
+   * @param isCreated the caller has made the file
+   */
+  async #openToChange(
+    inode: Inode,
+    flags: number,
+    caller: Caller,
+    isCreated: boolean,
+  ): Promise<Outcome<Opened>> {
+    const refused = isCreated
+      ? undefined
+      : await this.#refuse(inode, flags, caller, this.#options.closeToOpen);
+    if (refused !== undefined) return refused;
+    const known = inode.open;
+    if (known?.held?.backingId !== undefined) {
+      this.#inodes.retire(inode);
+      return ESTALE;
+    }
+    this.#granted.drop(inode);
+    const open = known ?? { files: 0, held: undefined, pages: undefined, why: WRITTEN_BY_WIRE };
+    inode.open = open;
+    open.why = WRITTEN_BY_WIRE;
+    open.writer ??= this.writes.writerFor(inode);
+    this.reads.lastWireReason = WRITTEN_BY_WIRE;
+    try {
+      if ((flags & constants.O_TRUNC) !== 0 && !(isCreated && inode.attributes.size === 0n)) {
+        const errno = await this.#attributes.change(inode, { size: 0n }, caller);
+        if (errno !== 0) return errno;
+      }
+      return this.#add(inode, flags, caller);
+    } finally {
+      if (open.files === 0) this.#closeInode(inode);
+    }
+  }
+
+  /** Why a caller may not open a file, as the server says. */
+  async #refuse(inode: Inode, flags: number, caller: Caller, ask: boolean): Promise<Errno | undefined> {
+    const rights = await this.#knowledge.rights(inode, caller, ask);
+    if (typeof rights === 'object') return rights.errno;
+    if (!mayRead(rights, flags)) return EACCES;
+    return mayChange(rights, flags) ? undefined : this.#knowledge.refusalOfWriting(inode, caller);
   }
 
   /** Without the file itself: its pages in shared memory, else the wire. */
@@ -140,7 +197,7 @@ export class OpenFiles {
       const pages = this.#mapped.of(inode);
       return { files: 0, held: undefined, pages, why: `the server shares its pages in memory: ${why}` };
     }
-    this.lastWireReason = why;
+    this.reads.lastWireReason = why;
     return { files: 0, held: undefined, pages: undefined, why };
   }
 
@@ -169,43 +226,7 @@ export class OpenFiles {
   async #refuseHeld(inode: Inode, flags: number, caller: Caller): Promise<Errno | undefined> {
     const isChecked = !caller.passesModes || (inode.attributes.mode & READ_FOR_ALL) === READ_FOR_ALL;
     if (isChecked && inode.readers.has(caller.key)) return undefined;
-    return mayOpen(await this.#knowledge.rights(inode, caller, false), flags);
-  }
-
-  /** The file itself, by a grant; a string says why the wire serves instead. */
-  async #obtainFile(inode: Inode, caller: Caller): Promise<Outcome<HeldFile> | string> {
-    const outcome = await this.#link.grant(inode.handle, caller);
-    if (outcome === undefined) {
-      const { route, levelReason } = this.#link.session;
-      return levelReason === '' ? `the ${route} route has no grants` : levelReason;
-    }
-    if (outcome.kind === 'failed') {
-      // The server cannot grant just now; READs wait for it.
-      if (outcome.status === NFSSTAT3.NFS3ERR_JUKEBOX) return 'the server has no descriptor to spare';
-      return this.#knowledge.failed(inode, outcome.status);
-    }
-    this.#knowledge.learn(inode, outcome.attributes);
-    if (outcome.kind === 'wire') return outcome.reason;
-    inode.readers.add(caller.key);
-    const { file, session } = outcome;
-    const refusal = this.#noPassthrough;
-    if (refusal !== undefined) return { file, session, backingId: undefined, why: refusal };
-    const backing = this.#knowledge.kernel?.openBacking(file.descriptor) ?? EOPNOTSUPP;
-    if (typeof backing === 'object')
-      return { file, session, backingId: backing.backingId, why: 'the kernel reads the server’s own pages' };
-    return { file, session, backingId: undefined, why: this.#explainNoBacking(backing) };
-  }
-
-  #explainNoBacking(errno: Errno): string {
-    if (errno === ELOOP) {
-      return 'the server’s file system is stacked on another one (overlayfs), which passthrough cannot use';
-    }
-    if (errno === EPERM) {
-      this.#noPassthrough = 'passthrough needs CAP_SYS_ADMIN in the initial user namespace';
-    } else if (errno === EOPNOTSUPP || errno === EINVAL) {
-      this.#noPassthrough = 'this kernel or driver has no FUSE passthrough';
-    }
-    return this.#noPassthrough ?? `the kernel refused passthrough (errno ${errno})`;
+    return this.#refuse(inode, flags, caller, false);
   }
 
   #add(inode: Inode, flags: number, caller: Caller): Outcome<Opened> {
@@ -218,124 +239,76 @@ export class OpenFiles {
     this.#files.set(fileHandle, {
       inode,
       caller,
+      author: (flags & O_ACCMODE) === constants.O_RDONLY ? undefined : authorOf(caller),
       direct: (flags & constants.O_DIRECT) !== 0,
       reader: undefined,
       pageReader: undefined,
+      error: undefined,
     });
-    const backingId = open.held?.backingId;
+    const backingId = open.writer === undefined ? open.held?.backingId : undefined;
     if (backingId !== undefined) return { fileHandle, backingId, keepCache: false };
     const keepCache = inode.cachedVersion === inode.version;
     inode.cachedVersion = inode.version;
     return { fileHandle, keepCache };
   }
 
-  /**
-   * Reads a file that was granted, or what is held of one whose pages are shared; undefined where `read` serves. Bytes
-   * that come at once are good until the next call only.
-   */
+  /** See FileReads.readHeld. */
   readHeld(fileHandle: bigint, offset: bigint, sizeBytes: number): Answer<readonly Uint8Array[]> | undefined {
     const file = this.#files.get(fileHandle);
-    const held = file?.inode.open?.held;
-    if (file === undefined || held === undefined) {
-      const bytes =
-        file === undefined || file.direct ? undefined : pageReaderOf(file)?.readHeld(offset, sizeBytes);
-      if (bytes === undefined) return undefined;
-      this.mappedBytes += BigInt(bytes.length);
-      return [bytes];
-    }
-    const taken = (bytes: Uint8Array): readonly Uint8Array[] => {
-      this.mappedBytes += BigInt(bytes.length);
-      return [bytes];
-    };
-    try {
-      const read = held.file.read(offset, sizeBytes);
-      return read instanceof Promise ? read.then(taken, errnoOfSystemError) : taken(read);
-    } catch (error) {
-      return errnoOfSystemError(error);
-    }
+    return file === undefined ? undefined : this.reads.readHeld(file, offset, sizeBytes);
   }
 
-  /**
-   * Where data or a hole begins, as the granted file says. NFSv3 knows no holes, so on the wire this is EINVAL, as on a
-   * file system without SEEK_HOLE: cp and tar then look for zeros, where the answer 'all data' would have them
-   * write every hole out.
-   */
+  /** See FileReads.seek. */
   seek(fileHandle: bigint, offset: bigint, whence: number): Outcome<{ readonly offset: bigint }> {
     const file = this.#files.get(fileHandle);
-    if (file === undefined) return EBADF;
-    const held = file.inode.open?.held;
-    if (held === undefined) return EINVAL;
-    try {
-      return { offset: held.file.seek(offset, whence) };
-    } catch (error) {
-      return errnoOfSystemError(error);
-    }
+    return file === undefined ? EBADF : this.reads.seek(file, offset, whence);
   }
 
-  /** Reads with the calls it takes. Rejects with StatusError or RpcError. */
-  async read(fileHandle: bigint, offset: bigint, sizeBytes: number): Promise<Outcome<readonly Uint8Array[]>> {
+  /** See FileReads.read. */
+  async read(
+    fileHandle: bigint,
+    offset: bigint,
+    sizeBytes: number,
+    waiter: Interruptible,
+  ): Promise<Outcome<readonly Uint8Array[]>> {
     const file = this.#files.get(fileHandle);
-    if (file === undefined) return EBADF;
-    const mapped = await pageReaderOf(file)?.read(offset, sizeBytes, file.direct);
-    if (mapped instanceof Uint8Array) {
-      this.mappedBytes += BigInt(mapped.length);
-      return [mapped];
-    }
-    if (mapped !== undefined) {
-      this.mapFallbacks += 1;
-      this.lastWireReason = mapped.reason;
-    }
-    file.reader ??= new WireReader(
-      (at, countBytes) => this.#fetch(file, at, countBytes),
-      this.#options.rsizeBytes,
-    );
-    const { reader, inode } = file;
-    const pieces = file.direct
-      ? await reader.readDirect(offset, sizeBytes)
-      : await reader.read(offset, sizeBytes, inode.version);
-    for (const piece of pieces) this.wireBytes += BigInt(piece.length);
-    return pieces;
+    return file === undefined ? EBADF : this.reads.read(file, offset, sizeBytes, waiter);
   }
 
-  async #fetch({ inode, caller }: OpenFile, offset: bigint, countBytes: number): Promise<WireRead> {
-    const count = Math.min(countBytes, this.#options.rsizeBytes);
-    const reply = await this.#link.nfs('READ', { file: { data: inode.handle }, offset, count }, caller);
-    if (reply.status !== NFS3_OK) throw new StatusError(this.#knowledge.failed(inode, reply.status));
-    let lengthBytes = 0;
-    for (const piece of reply.data) lengthBytes += piece.length;
-    // More than was asked would reach the kernel as bytes of another place in the file.
-    if (lengthBytes > count || lengthBytes !== reply.count) throw new StatusError(EIO);
-    // A reply without data that is not the end would be asked again for ever.
-    return { pieces: reply.data, lengthBytes, eof: reply.eof || lengthBytes === 0 };
-  }
-
+  /** See FileWrites.write. */
   write(
-    _fileHandle: bigint,
-    _offset: bigint,
-    _data: WriteData,
-    _flags: number,
+    fileHandle: bigint,
+    offset: bigint,
+    data: WriteData,
+    flags: number,
+    waiter: Interruptible,
   ): Answer<{ readonly writtenBytes: number }> {
-    return EBADF;
+    const file = this.#files.get(fileHandle);
+    return file === undefined ? EBADF : this.writes.write(file, offset, data, flags, waiter);
   }
 
-  /** Sends what was written, and waits until it is at the server: close(2). */
-  flush(_fileHandle: bigint, _signal: AbortSignal): Promise<Errno> {
-    return Promise.resolve(0);
+  /** See FileWrites.flush. */
+  async flush(fileHandle: bigint, waiter: Interruptible): Promise<Errno> {
+    const file = this.#files.get(fileHandle);
+    return file === undefined ? EBADF : this.writes.flush(file, waiter);
   }
 
-  /** Sends what was written, and waits until it is on stable storage: fsync(2). */
-  sync(_fileHandle: bigint, _signal: AbortSignal): Promise<Errno> {
-    return Promise.resolve(0);
+  /** See FileWrites.sync. */
+  async sync(fileHandle: bigint, waiter: Interruptible): Promise<Errno> {
+    const file = this.#files.get(fileHandle);
+    return file === undefined ? EBADF : this.writes.sync(file, waiter);
   }
 
-  /** Changes attributes, after what was written before. */
-  setattr(_inode: Inode, _changes: AttributeChanges, _caller: Caller): Promise<Outcome<AttributesReply>> {
-    return Promise.resolve(EROFS);
+  /** Changes attributes, after what was written before; see AttributeSetting.set. */
+  setattr(inode: Inode, changes: AttributeChanges, caller: Caller): Promise<Outcome<AttributesReply>> {
+    const file = changes.fileHandle === undefined ? undefined : this.#files.get(changes.fileHandle);
+    const owner = file?.author === undefined ? caller : file.caller;
+    return this.#attributes.set(inode, changes, caller, owner);
   }
 
-  /** Opens a file that the caller has just made, or found by UNCHECKED: CREATE of FUSE opens in the same step. */
-  openCreated(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
-    return this.open(inode, flags, caller);
+  /** Attributes that show everything written here, with the calls it takes. */
+  attributes(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
+    return this.#attributes.attributes(inode, caller);
   }
 
   release(fileHandle: bigint): void {
@@ -347,37 +320,47 @@ export class OpenFiles {
       const { open } = inode;
       if (open !== undefined) {
         open.files -= 1;
-        if (open.files === 0) this.#closeInode(inode);
+        if (open.files === 0) this.#closeWhenWritten(inode, open);
       }
       return Promise.resolve();
     });
   }
 
-  /** The last file of an inode is closed. What was granted is kept for the next open, as long as the inode is known. */
+  /** After an interrupted close, or the end of a mapping, bytes may still wait to be written: the inode stays open for them. */
+  #closeWhenWritten(inode: Inode, open: OpenInode): void {
+    const { writer } = open;
+    if (writer === undefined || writer.isClean) {
+      this.#closeInode(inode);
+      return;
+    }
+    void writer.commit().then(() =>
+      inode.inTurn(() => {
+        if (inode.open === open && open.files === 0) this.#closeWhenWritten(inode, open);
+        return Promise.resolve();
+      }),
+    );
+  }
+
+  /** The last file of an inode is closed. */
   #closeInode(inode: Inode): void {
-    const held = inode.open?.held;
+    const { open } = inode;
     inode.open = undefined;
     this.#mapped.closed(inode);
-    if (held !== undefined) {
-      if (inode.attributes.nlink > 0 && held.session.closed === undefined) this.#kept.keep(inode, held);
-      else this.#giveBack(held);
+    if (open?.held !== undefined) {
+      if (open.writer === undefined && !this.#inodes.isRetired(inode)) this.#granted.closed(inode, open.held);
+      else this.#granted.giveBack(open.held);
     }
-    this.#onClosed?.(inode);
+    for (const listener of this.#closedListeners) listener(inode);
     this.#inodes.drop(inode);
   }
 
-  #giveBack({ file, backingId }: HeldFile): void {
-    try {
-      if (backingId !== undefined) this.#knowledge.kernel?.closeBacking(backingId);
-    } catch (error) {
-      this.#options.onWarning('a backing could not be closed', error);
-    }
-    file.release();
+  #filesOf(inode: Inode): OpenFile[] {
+    return [...this.#files.values()].filter((file) => file.inode === inode);
   }
 
   /** Lets go of everything at the end of the mount: the kernel drops its backings with the connection. */
   close(): void {
-    this.#kept.close();
+    this.#granted.close();
     this.#mapped.close();
     for (const { inode } of this.#files.values()) {
       const held = inode.open?.held;
@@ -386,24 +369,4 @@ export class OpenFiles {
     }
     this.#files.clear();
   }
-}
-
-function pageReaderOf(file: OpenFile): PageReader | undefined {
-  const pages = file.inode.open?.pages;
-  if (pages === undefined) return undefined;
-  return (file.pageReader ??= new PageReader(pages, file.caller));
-}
-
-/** The errno of a failed pread(2) or lseek(2); anything else is a fault of ours and passes on. */
-function errnoOfSystemError(error: unknown): Errno {
-  const { errno } = error as NodeJS.ErrnoException;
-  if (typeof errno !== 'number') throw error;
-  return Math.abs(errno);
-}
-
-/** Whoever may execute a file may be sent its bytes (RFC 1813 section 4.4), but only to run it. */
-function mayOpen(rights: Rights, flags: number): Errno | undefined {
-  if (typeof rights === 'object') return rights.errno;
-  const wanted = (flags & FMODE_EXEC) === 0 ? ACCESS3_READ : ACCESS3_READ | ACCESS3_EXECUTE;
-  return (rights & wanted) === 0 ? EACCES : undefined;
 }

@@ -1,10 +1,11 @@
 import type { GrantedFile, Session } from '../client/session.ts';
+import type { FileWriter } from './file-writer.ts';
 import type { FilePages } from './mapped-files.ts';
 
 /**
  * How the bytes of an open file move. `passthrough`: the kernel reads the server's own pages through a granted
  * descriptor. `mapped`: the gateway copies them once, by pread(2) on that descriptor or out of shared memory. `wire`:
- * READ messages.
+ * READ and WRITE messages.
  * The kernel wants one kind for all opens of an inode, so it is fixed while any file is open.
  */
 export type DataPath = 'passthrough' | 'mapped' | 'wire';
@@ -31,11 +32,14 @@ export interface OpenInode {
   readonly pages: FilePages | undefined;
   /** True once the file's last name was removed here: it is kept under a silly name until the last close. */
   unlinked?: boolean;
+  /** Set once the inode was opened for writing: all its bytes go by wire from then on. */
+  writer?: FileWriter | undefined;
   /** Why this data path, for people. */
-  readonly why: string;
+  why: string;
 }
 
-export function dataPathOf({ held, pages }: OpenInode): DataPath {
+export function dataPathOf({ held, pages, writer }: OpenInode): DataPath {
+  if (writer !== undefined) return 'wire';
   if (held === undefined) return pages === undefined ? 'wire' : 'mapped';
   return held.backingId === undefined ? 'mapped' : 'passthrough';
 }

@@ -331,7 +331,12 @@ export function mountTree(t: Teardown, settings: MountSettings = {}): Mounted {
   const invalidated: NodeId[] = [];
   const warnings: string[] = [];
   const gateway = new Gateway(
-    { attributeTimes: settings.times ?? DEFAULT_ATTRIBUTE_TIMES, rsizeBytes: 65_536, dataPath: 'wire' },
+    {
+      attributeTimes: settings.times ?? DEFAULT_ATTRIBUTE_TIMES,
+      rsizeBytes: 65_536,
+      wsizeBytes: 65_536,
+      dataPath: 'wire',
+    },
     {
       link,
       rootAttributes: server.root.attributes,

@@ -1,0 +1,121 @@
+/** SETATTR: attributes as programs set them, in order with what they have written. RFC 1813 section 3.3.2. */
+import type { ServerLink, Waiter } from '../client/link.ts';
+import { NFS3_OK } from '../nfs3/status.ts';
+import { TIME_HOW, type sattr3 } from '../nfs3/types.ts';
+import { attributesOfFattr3 } from './attributes.ts';
+import type { AttributeTimes } from './attribute-times.ts';
+import type { Caller } from './callers.ts';
+import type { Inode } from './inodes.ts';
+import { unlessInterrupted } from './interruption.ts';
+import type { Knowledge } from './knowledge.ts';
+import type { AttributeChanges, AttributesReply, Errno, Outcome, TimeToSet } from './operations.ts';
+
+const EINTR = 4;
+const MODE_BITS = 0o7777;
+const SECONDS_MAX = 0xffff_ffff;
+
+export class AttributeSetting {
+  readonly #link: ServerLink;
+  readonly #knowledge: Knowledge;
+  readonly #times: AttributeTimes;
+
+  constructor(link: ServerLink, knowledge: Knowledge, times: AttributeTimes) {
+    this.#link = link;
+    this.#knowledge = knowledge;
+    this.#times = times;
+  }
+
+  /**
+   * Changes attributes, after what was written before. Rejects with StatusError EINTR or RpcError.
+   *
+   * @param caller who asks, and waits
+   * @param owner in whose name it is done: the one who opened the file, where it is asked through an open one
+   */
+  async set(
+    inode: Inode,
+    changes: AttributeChanges,
+    caller: Caller,
+    owner: Caller = caller,
+  ): Promise<Outcome<AttributesReply>> {
+    const errno = await this.change(inode, changes, caller, owner);
+    return errno === 0 ? this.attributes(inode, caller) : errno;
+  }
+
+  /** The same without looking at the file afterwards. */
+  async change(
+    inode: Inode,
+    changes: AttributeChanges,
+    caller: Caller,
+    owner: Caller = caller,
+  ): Promise<Errno> {
+    const { mode, uid, gid, size, atime, mtime } = changes;
+    const isAboutInode = [mode, uid, gid, atime, mtime].some((value) => value !== undefined);
+    // Nothing at all asks to clear set-user-id after a write: the server has done so with the WRITE.
+    if (!isAboutInode && size === undefined) return 0;
+    const writer = inode.open?.writer;
+    const waiter: Waiter = {
+      credential: owner.credential,
+      wide: owner.wide,
+      get signal() {
+        return caller.signal;
+      },
+    };
+    const send = async (): Promise<Errno> => {
+      if (caller.signal.aborted) return EINTR;
+      const reply = await this.#link.nfs(
+        'SETATTR',
+        { object: { data: inode.handle }, new_attributes: sattr3Of(changes), guard: null },
+        waiter,
+      );
+      if (reply.status !== NFS3_OK) {
+        this.#knowledge.learn(inode, reply.wcc.after);
+        return this.#knowledge.failed(inode, reply.status);
+      }
+      this.#knowledge.changed(inode, reply.wcc.after, true);
+      if (size !== undefined) inode.open?.writer?.truncated(size);
+      return 0;
+    };
+    if (writer === undefined) return send();
+    // Bytes that were sent again after a change of owner, mode or times would undo it.
+    return unlessInterrupted(writer.exclusively(isAboutInode, send), caller);
+  }
+
+  /** Attributes that show everything written here: those that are believed, or fresh ones. */
+  attributes(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
+    const writer = inode.open?.writer;
+    const ask = () => this.#ask(inode, caller);
+    return writer === undefined ? ask() : unlessInterrupted(writer.showing(ask), caller);
+  }
+
+  async #ask(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
+    if (inode.remainingMs > 0) return inode.reply();
+    const askedMs = performance.now();
+    const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
+    if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
+    inode.update(attributesOfFattr3(reply.obj_attributes), this.#times, performance.now(), askedMs);
+    return inode.reply();
+  }
+}
+
+export function sattr3Of({ mode, uid, gid, size, atime, mtime }: AttributeChanges): sattr3 {
+  return {
+    mode: mode === undefined ? null : mode & MODE_BITS,
+    uid: uid ?? null,
+    gid: gid ?? null,
+    size: size ?? null,
+    atime: set_time(atime),
+    mtime: set_time(mtime),
+  };
+}
+
+/** NFSv3 knows seconds from 1970 to 2106: what lies outside becomes the nearest of them, as in the kernel's own client. */
+function set_time(time: TimeToSet | undefined): sattr3['atime'] {
+  if (time === undefined) return { set_it: TIME_HOW.DONT_CHANGE };
+  if (time === 'now') return { set_it: TIME_HOW.SET_TO_SERVER_TIME };
+  const { seconds, nanoseconds } = time;
+  const value =
+    seconds < 0
+      ? { seconds: 0, nseconds: 0 }
+      : { seconds: Math.min(seconds, SECONDS_MAX), nseconds: nanoseconds };
+  return { set_it: TIME_HOW.SET_TO_CLIENT_TIME, time: value };
+}

@@ -1,0 +1,156 @@
+/** Writing to open files: bytes are taken and sent behind; flush and fsync wait, and tell what failed. */
+import { constants } from 'node:fs';
+import type { ServerLink } from '../client/link.ts';
+import { STABLE_HOW } from '../nfs3/nfs.ts';
+import { DirtyBytes, type Interruptible } from './dirty-bytes.ts';
+import { FileWriter, type WritingSite } from './file-writer.ts';
+import type { stable_how } from './gathered-bytes.ts';
+import type { Inode, InodeTable } from './inodes.ts';
+import { unlessInterrupted } from './interruption.ts';
+import type { Knowledge } from './knowledge.ts';
+import { GATHER_COPY_BYTES } from './limits.ts';
+import type { OpenFile } from './open-file.ts';
+import type { Answer, Errno, WriteData } from './operations.ts';
+
+const EBADF = 9;
+const EFBIG = 27;
+/** Largest file: off_t is signed. */
+const FILE_BYTES_MAX = 0x7fff_ffff_ffff_ffffn;
+/** O_SYNC of Linux is O_DSYNC and a bit of its own. */
+const O_SYNC_ONLY = constants.O_SYNC & ~constants.O_DSYNC;
+
+export interface FileWritesOptions {
+  /** Bytes of one WRITE, 4 KiB to 1 MiB. */
+  readonly wsizeBytes: number;
+  /** What programs see when a soft mount gives up; default EIO. */
+  readonly timedOutErrno?: Errno | undefined;
+  readonly onWarning: (message: string, error: unknown) => void;
+  /** Other bounds than those of limits.ts. */
+  readonly dirty?: DirtyBytes | undefined;
+}
+
+interface Written {
+  readonly writtenBytes: number;
+}
+
+export class FileWrites {
+  /** Bytes that servers have acknowledged WRITE by WRITE. */
+  writtenBytes = 0n;
+  readonly #inodes: InodeTable;
+  readonly #dirty: DirtyBytes;
+  readonly #site: WritingSite;
+  readonly #filesOf: (inode: Inode) => Iterable<OpenFile>;
+
+  /** @param filesOf the open files of an inode, which are told what was lost */
+  constructor(
+    link: ServerLink,
+    inodes: InodeTable,
+    knowledge: Knowledge,
+    options: FileWritesOptions,
+    filesOf: (inode: Inode) => Iterable<OpenFile>,
+  ) {
+    this.#inodes = inodes;
+    this.#filesOf = filesOf;
+    this.#dirty = options.dirty ?? new DirtyBytes();
+    this.#site = {
+      link,
+      knowledge,
+      dirty: this.#dirty,
+      wsizeBytes: options.wsizeBytes,
+      timedOutErrno: options.timedOutErrno,
+      onWritten: (bytes) => {
+        this.writtenBytes += BigInt(bytes);
+      },
+      onLost: (inode, errno, _lostBytes, error) => {
+        options.onWarning('bytes that were written are lost', error);
+        for (const file of this.#filesOf(inode)) file.error ??= errno;
+      },
+    };
+  }
+
+  /** Bytes that no server has on stable storage yet, and what holding them takes. */
+  get dirtyBytes(): number {
+    return this.#dirty.bytes;
+  }
+
+  writerFor(inode: Inode): FileWriter {
+    return new FileWriter(inode, this.#site);
+  }
+
+  /** Takes bytes to write; see Operations.write. Rejects with StatusError EINTR for a waiter that gives up. */
+  write(
+    file: OpenFile,
+    offset: bigint,
+    data: WriteData,
+    flags: number,
+    waiter: Interruptible,
+  ): Answer<Written> {
+    const { author, inode } = file;
+    const writer = inode.open?.writer;
+    if (author === undefined || writer === undefined) return EBADF;
+    const errno = tell(file);
+    if (errno !== 0) return errno;
+    const writtenBytes = data.bytes.length;
+    if (offset + BigInt(writtenBytes) > FILE_BYTES_MAX) return EFBIG;
+    const stable = stableHow(flags);
+    const isAnsweredLate = stable !== STABLE_HOW.UNSTABLE || this.#isSeenAtOnce(file, flags);
+    const take = (bytes: Uint8Array, isOwn: boolean): number =>
+      writer.write(offset, bytes, isOwn, author, stable);
+    const finish = async (sequence: number): Promise<Written | Errno> => {
+      // With O_SYNC nothing is left for COMMIT, unless the server did less than it was asked for.
+      const isDone = stable === STABLE_HOW.UNSTABLE ? writer.settle(sequence) : writer.commit(sequence);
+      await unlessInterrupted(isDone, waiter);
+      const failed = tell(file);
+      return failed === 0 ? { writtenBytes } : failed;
+    };
+    if (this.#dirty.admits(writtenBytes)) {
+      const isLarge = writtenBytes > GATHER_COPY_BYTES;
+      const sequence = take(isLarge ? data.take() : data.bytes, isLarge);
+      return isAnsweredLate ? finish(sequence) : { writtenBytes };
+    }
+    const bytes = data.take();
+    return this.#dirty
+      .admit(writtenBytes, waiter, () => take(bytes, true))
+      .then((sequence) => (isAnsweredLate ? finish(sequence) : { writtenBytes }));
+  }
+
+  /**
+   * Whether others see the bytes without asking us, so that they must be at the server before the answer: with O_DIRECT,
+   * and where the file is also open in a way that the kernel reads the server's own pages.
+   */
+  #isSeenAtOnce(file: OpenFile, flags: number): boolean {
+    return file.direct || (flags & constants.O_DIRECT) !== 0 || this.#inodes.isOpenElsewhere(file.inode);
+  }
+
+  /**
+   * close(2) of a descriptor: what was written is put on stable storage before it is answered, as the kernel's own client
+   * does, so that close tells of a full disk. Rejects with StatusError EINTR; what was taken is written all the same.
+   */
+  async flush(file: OpenFile, waiter: Interruptible): Promise<Errno> {
+    return file.author === undefined ? 0 : this.sync(file, waiter);
+  }
+
+  /** fsync(2): the same, through any open file. */
+  async sync(file: OpenFile, waiter: Interruptible): Promise<Errno> {
+    const writer = file.inode.open?.writer;
+    if (writer !== undefined && !writer.isClean) await unlessInterrupted(writer.commit(), waiter);
+    return tell(file);
+  }
+
+  /** Has everything written so far put on stable storage; resolves when it is, or is lost. */
+  async drain(): Promise<void> {
+    await Promise.all(Array.from(this.#dirty.files, (file) => file.commit()));
+  }
+}
+
+/** What there is to tell to a file, once. */
+function tell(file: OpenFile): Errno {
+  const errno = file.error ?? 0;
+  file.error = undefined;
+  return errno;
+}
+
+function stableHow(flags: number): stable_how {
+  if ((flags & O_SYNC_ONLY) !== 0) return STABLE_HOW.FILE_SYNC;
+  return (flags & constants.O_DSYNC) !== 0 ? STABLE_HOW.DATA_SYNC : STABLE_HOW.UNSTABLE;
+}
