@@ -5,6 +5,7 @@ import type { diropargs3, wcc_data } from '../nfs3/types.ts';
 import type { Caller } from './callers.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
+import type { KnownDirectories } from './known-directories.ts';
 import { NAME_BYTES_MAX } from './limits.ts';
 import type { NameCache } from './name-cache.ts';
 import type { Errno, Outcome } from './operations.ts';
@@ -32,6 +33,8 @@ export interface ChangeParts {
   readonly names: NameCache;
   /** Names the kernel was told. */
   readonly recent: RecentNames;
+  /** Directories whose names are all known. */
+  readonly directories: KnownDirectories;
   readonly silly: SillyNames;
 }
 
@@ -81,7 +84,8 @@ export class ChangeCalls {
   /** A call about a name was answered: what was remembered of the name is gone, and the directory is another one. */
   changed(directory: Inode, name: Uint8Array, wcc: wcc_data): void {
     this.forget(directory, name);
-    this.#parts.knowledge.learnChange(directory, wcc);
+    const { knowledge, directories } = this.#parts;
+    directories.changed(directory, name, knowledge.learnChange(directory, wcc));
   }
 
   /** A name leads elsewhere, or nowhere. */

@@ -10,6 +10,7 @@ import type { Caller } from './callers.ts';
 import { nameIn, type ChangeCalls, type ChangeParts, type Sent } from './change-calls.ts';
 import type { Inode } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
+import type { KnownDirectories } from './known-directories.ts';
 import { LINK_TARGET_BYTES_MAX } from './limits.ts';
 import { NewObjects, initialAttributes } from './new-objects.ts';
 import type { Errno, Outcome } from './operations.ts';
@@ -35,14 +36,16 @@ export class Creations {
   readonly #link: ServerLink;
   readonly #knowledge: Knowledge;
   readonly #calls: ChangeCalls;
+  readonly #directories: KnownDirectories;
   readonly #newObjects: NewObjects;
   /** RFC 1813 section 3.3.8: servers may do without EXCLUSIVE. */
   #knowsExclusive = true;
 
-  constructor({ link, inodes, knowledge }: ChangeParts, calls: ChangeCalls) {
+  constructor({ link, inodes, knowledge, directories }: ChangeParts, calls: ChangeCalls) {
     this.#link = link;
     this.#knowledge = knowledge;
     this.#calls = calls;
+    this.#directories = directories;
     this.#newObjects = new NewObjects(link, inodes, knowledge);
   }
 
@@ -98,7 +101,11 @@ export class Creations {
     this.#calls.changed(directory, name, reply.wcc);
     // EEXIST even where a lost reply said otherwise: a directory is somebody's lock, and must not be made by two.
     if (reply.status !== NFS3_OK) return this.#calls.failed(directory, reply.status);
-    return this.#made(directory, name, S_IFDIR, reply, caller);
+    const made = await this.#made(directory, name, S_IFDIR, reply, caller);
+    // What had to be looked up by its name may be another's directory by now, with something in it.
+    const isOurs = reply.obj !== null && reply.obj_attributes !== null;
+    if (typeof made !== 'number' && isOurs) this.#directories.made(made);
+    return made;
   }
 
   async symlink(

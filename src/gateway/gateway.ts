@@ -17,6 +17,7 @@ import { ExtendedAttributes } from './extended-attributes.ts';
 import type { GatewayStatus } from './gateway-status.ts';
 import { InodeTable, type Inode } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
+import { KnownDirectories } from './known-directories.ts';
 import { Listings } from './listings.ts';
 import { LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX, NAME_CACHE_ENTRIES_MAX, UNMOUNT_DRAIN_MS } from './limits.ts';
 import { Lookups } from './lookups.ts';
@@ -99,6 +100,7 @@ export class Gateway implements Operations {
   readonly #changes: NameChanges;
   readonly #silly: SillyNames;
   readonly #recent: RecentNames;
+  readonly #directories: KnownDirectories;
   readonly #statistics: Statistics;
 
   constructor(options: GatewayOptions, dependencies: GatewayDependencies) {
@@ -114,6 +116,7 @@ export class Gateway implements Operations {
     );
     this.#knowledge = new Knowledge(dependencies.link, this.#names, options.attributeTimes);
     this.#recent = new RecentNames(this.#inodes);
+    this.#directories = new KnownDirectories(options.attributeTimes);
     this.#silly = new SillyNames(
       dependencies.link,
       this.#inodes,
@@ -127,6 +130,7 @@ export class Gateway implements Operations {
       knowledge: this.#knowledge,
       names: this.#names,
       recent: this.#recent,
+      directories: this.#directories,
       silly: this.#silly,
     };
     const calls = new ChangeCalls(parts);
@@ -164,6 +168,7 @@ export class Gateway implements Operations {
     this.#files.close();
     this.#names.clear();
     this.#recent.clear();
+    this.#directories.clear();
   }
 
   /** What the end of the mount leaves to do at the server; settles once it is done, or the link has ended. */
@@ -198,6 +203,7 @@ export class Gateway implements Operations {
     this.#inodes.replaceRoot(session.rootHandle);
     this.#names.clear();
     this.#recent.clear();
+    this.#directories.clear();
     return true;
   }
 

@@ -2,6 +2,8 @@
 export const NAME_CACHE_ENTRIES_MAX = 65_536;
 /** Names the kernel was told of that are remembered with their inodes; the oldest go first. */
 export const RECENT_NAMES_MAX = 65_536;
+/** Names remembered of directories that this mount has made, each directory counted as one more; the oldest go first. */
+export const KNOWN_NAMES_MAX = 65_536;
 /** A journal of silly names that has grown to so many bytes is written anew, with what is still to be removed. */
 export const SILLY_JOURNAL_BYTES = 1024 * 1024;
 /** Largest journal of an earlier gateway that is read, in bytes. */

@@ -9,6 +9,7 @@ import type { ChangeParts } from './change-calls.ts';
 import { entryOf } from './entries.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
+import type { KnownDirectories } from './known-directories.ts';
 import type { NameCache } from './name-cache.ts';
 import type { Entry, Outcome } from './operations.ts';
 import type { RecentNames } from './recent-names.ts';
@@ -19,19 +20,26 @@ export class Lookups {
   readonly #knowledge: Knowledge;
   readonly #names: NameCache;
   readonly #recent: RecentNames;
+  readonly #directories: KnownDirectories;
   readonly #times: AttributeTimes;
 
-  constructor({ link, inodes, knowledge, names, recent }: ChangeParts, times: AttributeTimes) {
+  constructor({ link, inodes, knowledge, names, recent, directories }: ChangeParts, times: AttributeTimes) {
     this.#link = link;
     this.#inodes = inodes;
     this.#knowledge = knowledge;
     this.#names = names;
     this.#recent = recent;
+    this.#directories = directories;
     this.#times = times;
   }
 
-  /** What a listing has told about a name, as long as directory and file are believed; undefined: the server is asked. */
+  /**
+   * What a listing has told about a name, as long as directory and file are believed, or that there is none in a directory
+   * whose names are all known; undefined: the server is asked.
+   */
   remembered(directory: Inode, name: Uint8Array): Entry | undefined {
+    const absentMs = this.#directories.absentMs(directory, name);
+    if (absentMs !== undefined) return { nodeId: 0n, entryValidMs: absentMs, attributes: undefined };
     const cached = this.#names.get(directory.nodeId, name);
     if (cached?.directoryVersion !== directory.version || directory.remainingMs === 0) return undefined;
     const known = this.#inodes.find(cached.handle);
