@@ -25,6 +25,11 @@ interface Reply {
   readonly status: Parameters<typeof statusText>[0]['status'];
 }
 
+interface Call<K extends keyof Procedures = keyof Procedures> {
+  readonly procedure: K;
+  readonly args: ArgsOf<Procedures[K]>;
+}
+
 class Killed extends Error {}
 
 /** The servers of one export, one after the other. */
@@ -68,7 +73,7 @@ class Servers {
   }
 
   run<K extends keyof Procedures>(
-    call: { readonly procedure: K; readonly args: ArgsOf<Procedures[K]> },
+    call: Call<K>,
     begin?: (before: Uint8Array) => Uint8Array | undefined,
   ): string {
     try {
@@ -81,10 +86,7 @@ class Servers {
   }
 
   /** Executes a call of which the server dies before, or after, the change. What it kept. */
-  async killed<K extends keyof Procedures>(
-    call: { readonly procedure: K; readonly args: ArgsOf<Procedures[K]> },
-    when: 'before' | 'after',
-  ): Promise<Uint8Array> {
+  async killed<K extends keyof Procedures>(call: Call<K>, when: 'before' | 'after'): Promise<Uint8Array> {
     let kept: Uint8Array | undefined;
     try {
       this.run(call, (before) => {
@@ -110,85 +112,87 @@ class Servers {
   }
 }
 
-const call = <K extends keyof Procedures>(procedure: K, args: ArgsOf<Procedures[K]>) => ({ procedure, args });
+const call = <K extends keyof Procedures>(procedure: K, args: ArgsOf<Procedures[K]>): Call<K> => ({
+  procedure,
+  args,
+});
 const wanted = (more: Partial<sattr3>): sattr3 => ({ ...NO_CHANGE, ...more });
 const clientTime = { set_it: TIME_HOW.SET_TO_CLIENT_TIME, time: { seconds: 5, nseconds: 6 } };
 
 /** Every call, on a tree of `file`, `other`, `dir/` and `full/inner`; `verdict` is the answer of an undisturbed one. */
-const CALLS: Readonly<
-  Record<string, { readonly make: (s: Servers) => ReturnType<typeof call>; readonly verdict: string }>
-> = (() => {
-  const where = (s: Servers, text: string) => ({ dir: s.root, name: Buffer.from(text) });
-  const any = (make: (s: Servers) => unknown, verdict = 'OK') => ({
-    make: make as (s: Servers) => ReturnType<typeof call>,
-    verdict,
-  });
-  const how = (mode: 0 | 1, more: Partial<sattr3> = {}) => ({ mode, obj_attributes: wanted(more) });
-  const owned = { uid: 1234, gid: 1235, mode: 0o6751 };
-  return {
-    'CREATE GUARDED': any((s) => call('CREATE', { where: where(s, 'new'), how: how(1, owned) })),
-    'CREATE GUARDED of what is there': any(
-      (s) => call('CREATE', { where: where(s, 'file'), how: how(1) }),
-      'EXIST',
-    ),
-    'CREATE UNCHECKED': any((s) =>
-      call('CREATE', { where: where(s, 'new'), how: how(0, { ...owned, size: 7n }) }),
-    ),
-    'CREATE UNCHECKED of what is there': any((s) =>
-      call('CREATE', { where: where(s, 'file'), how: how(0, { size: 3n }) }),
-    ),
-    'CREATE EXCLUSIVE': any((s) =>
-      call('CREATE', {
-        where: where(s, 'new'),
-        how: { mode: CREATEMODE3.EXCLUSIVE, verf: Buffer.alloc(8, 9) },
-      }),
-    ),
-    MKDIR: any((s) =>
-      call('MKDIR', { where: where(s, 'new'), attributes: wanted({ ...owned, mtime: clientTime }) }),
-    ),
-    'MKDIR of what is there': any(
-      (s) => call('MKDIR', { where: where(s, 'dir'), attributes: NO_CHANGE }),
-      'EXIST',
-    ),
-    SYMLINK: any((s) =>
-      call('SYMLINK', {
-        where: where(s, 'new'),
-        symlink_attributes: wanted(owned),
-        symlink_data: Buffer.from('x'),
-      }),
-    ),
-    MKNOD: any((s) =>
-      call('MKNOD', {
-        where: where(s, 'new'),
-        what: { type: FTYPE3.NF3FIFO, pipe_attributes: wanted(owned) },
-      }),
-    ),
-    REMOVE: any((s) => call('REMOVE', { object: where(s, 'file') })),
-    'REMOVE of nothing': any((s) => call('REMOVE', { object: where(s, 'none') }), 'NOENT'),
-    'REMOVE of a directory': any((s) => call('REMOVE', { object: where(s, 'dir') }), 'ISDIR'),
-    RMDIR: any((s) => call('RMDIR', { object: where(s, 'dir') })),
-    'RMDIR of a full one': any((s) => call('RMDIR', { object: where(s, 'full') }), 'NOTEMPTY'),
-    RENAME: any((s) => call('RENAME', { from: where(s, 'file'), to: where(s, 'new') })),
-    'RENAME over another': any((s) => call('RENAME', { from: where(s, 'file'), to: where(s, 'other') })),
-    'RENAME of a directory': any((s) => call('RENAME', { from: where(s, 'full'), to: where(s, 'dir') })),
-    'RENAME of nothing': any(
-      (s) => call('RENAME', { from: where(s, 'none'), to: where(s, 'other') }),
-      'NOENT',
-    ),
-    LINK: any((s) => call('LINK', { file: s.handle('file'), link: where(s, 'new') })),
-    'LINK to what is there': any(
-      (s) => call('LINK', { file: s.handle('file'), link: where(s, 'other') }),
-      'EXIST',
-    ),
-    SETATTR: any((s) =>
-      call('SETATTR', {
-        object: s.handle('file'),
-        new_attributes: wanted({ ...owned, size: 2n }),
-        guard: null,
-      }),
-    ),
-  };
-})();
+const CALLS: Readonly<Record<string, { readonly make: (s: Servers) => Call; readonly verdict: string }>> =
+  (() => {
+    const where = (s: Servers, text: string) => ({ dir: s.root, name: Buffer.from(text) });
+    const any = (make: (s: Servers) => unknown, verdict = 'OK') => ({
+      make: make as (s: Servers) => Call,
+      verdict,
+    });
+    const how = (mode: 0 | 1, more: Partial<sattr3> = {}) => ({ mode, obj_attributes: wanted(more) });
+    const owned = { uid: 1234, gid: 1235, mode: 0o6751 };
+    return {
+      'CREATE GUARDED': any((s) => call('CREATE', { where: where(s, 'new'), how: how(1, owned) })),
+      'CREATE GUARDED of what is there': any(
+        (s) => call('CREATE', { where: where(s, 'file'), how: how(1) }),
+        'EXIST',
+      ),
+      'CREATE UNCHECKED': any((s) =>
+        call('CREATE', { where: where(s, 'new'), how: how(0, { ...owned, size: 7n }) }),
+      ),
+      'CREATE UNCHECKED of what is there': any((s) =>
+        call('CREATE', { where: where(s, 'file'), how: how(0, { size: 3n }) }),
+      ),
+      'CREATE EXCLUSIVE': any((s) =>
+        call('CREATE', {
+          where: where(s, 'new'),
+          how: { mode: CREATEMODE3.EXCLUSIVE, verf: Buffer.alloc(8, 9) },
+        }),
+      ),
+      MKDIR: any((s) =>
+        call('MKDIR', { where: where(s, 'new'), attributes: wanted({ ...owned, mtime: clientTime }) }),
+      ),
+      'MKDIR of what is there': any(
+        (s) => call('MKDIR', { where: where(s, 'dir'), attributes: NO_CHANGE }),
+        'EXIST',
+      ),
+      SYMLINK: any((s) =>
+        call('SYMLINK', {
+          where: where(s, 'new'),
+          symlink_attributes: wanted(owned),
+          symlink_data: Buffer.from('x'),
+        }),
+      ),
+      MKNOD: any((s) =>
+        call('MKNOD', {
+          where: where(s, 'new'),
+          what: { type: FTYPE3.NF3FIFO, pipe_attributes: wanted(owned) },
+        }),
+      ),
+      REMOVE: any((s) => call('REMOVE', { object: where(s, 'file') })),
+      'REMOVE of nothing': any((s) => call('REMOVE', { object: where(s, 'none') }), 'NOENT'),
+      'REMOVE of a directory': any((s) => call('REMOVE', { object: where(s, 'dir') }), 'ISDIR'),
+      RMDIR: any((s) => call('RMDIR', { object: where(s, 'dir') })),
+      'RMDIR of a full one': any((s) => call('RMDIR', { object: where(s, 'full') }), 'NOTEMPTY'),
+      RENAME: any((s) => call('RENAME', { from: where(s, 'file'), to: where(s, 'new') })),
+      'RENAME over another': any((s) => call('RENAME', { from: where(s, 'file'), to: where(s, 'other') })),
+      'RENAME of a directory': any((s) => call('RENAME', { from: where(s, 'full'), to: where(s, 'dir') })),
+      'RENAME of nothing': any(
+        (s) => call('RENAME', { from: where(s, 'none'), to: where(s, 'other') }),
+        'NOENT',
+      ),
+      LINK: any((s) => call('LINK', { file: s.handle('file'), link: where(s, 'new') })),
+      'LINK to what is there': any(
+        (s) => call('LINK', { file: s.handle('file'), link: where(s, 'other') }),
+        'EXIST',
+      ),
+      SETATTR: any((s) =>
+        call('SETATTR', {
+          object: s.handle('file'),
+          new_attributes: wanted({ ...owned, size: 2n }),
+          guard: null,
+        }),
+      ),
+    };
+  })();
 
 function fill(s: Servers): void {
   fs.writeFileSync(s.at('file'), 'contents');
@@ -318,9 +322,9 @@ t.test('a lock that another made first is not given to two', { skip: notPrivileg
   ] as const;
   for (const [index, lock] of locks.entries()) {
     const kept = await s.killed(lock, 'before');
-    t.equal(s.run(theirs[index] as ReturnType<typeof call>), 'OK', 'another takes it');
+    t.equal(s.run(theirs[index] as Call), 'OK', 'another takes it');
     t.equal(
-      s.run(lock as ReturnType<typeof call>, () => kept),
+      s.run(lock as Call, () => kept),
       'EXIST',
     );
     fs.rmSync(s.at('lock'), { recursive: true });

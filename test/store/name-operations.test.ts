@@ -141,9 +141,10 @@ t.test(
       ['mode', { mode: 0o600 }],
       ['size', { size: 1n }],
     ] as const) {
-      setAttributes(server, s.node(name), wanted);
+      const node = s.node(name);
+      setAttributes(server, node, wanted);
       // As every reply tells the attributes after the change.
-      attributes(s.node(name));
+      attributes(node);
     }
     s.rename(['renamed'], ['after']);
     const linked = s.node('linked');
