@@ -10,9 +10,9 @@ import type { ExportOptions } from './export-options.ts';
 import { EXPORT_ID_BYTES, fitsFileHandle } from './file-handle.ts';
 
 /**
- * How an export is kept apart: `private-mount` is a clone of its mount, in which no other mount is seen; that of a
- * read-only export is read-only itself, so that its descriptors cannot be reopened for writing. `one-file-system` is the
- * directory itself, where other mounts are refused on the way (EXDEV).
+ * How an export is kept apart: `private-mount` is a clone of its mount, in which no other mount is seen; there is a read-only
+ * one, whose descriptors cannot be reopened for writing. `one-file-system` is the directory itself, where other mounts
+ * are refused on the way (EXDEV).
  */
 export type Isolation = 'private-mount' | 'one-file-system';
 
@@ -41,6 +41,8 @@ export class ExportTree {
   readonly positions: DirectoryPositions;
   /** Open for reading, so that it serves openByHandleAt. Closed by close(). */
   readonly rootFd: number;
+  /** The same root in a mount where nothing can be written: what guests are granted is opened there. */
+  readonly readOnlyFd: number;
   /** Of the root, when it was opened: only its device and inode number stay true. */
   readonly rootStatus: FileStatus;
   readonly #rootPath: Buffer;
@@ -57,6 +59,8 @@ export class ExportTree {
     const clone = tryCloneMount(this.directory, options.readOnly);
     this.isolation = clone === undefined ? 'one-file-system' : 'private-mount';
     this.rootFd = clone ?? openat(AT_FDCWD, this.directory, O_RDONLY | O_DIRECTORY);
+    this.readOnlyFd =
+      clone === undefined || options.readOnly ? this.rootFd : clonePrivateMount(this.directory, true);
     this.rootStatus = statFd(this.rootFd);
     this.#rootPath = pathOf(this.rootFd);
     this.positions = fstatfs(this.rootFd).type === OVERLAYFS ? 'of-open-directory' : 'for-ever';
@@ -91,6 +95,7 @@ export class ExportTree {
   }
 
   close(): void {
+    if (this.readOnlyFd !== this.rootFd) closeFd(this.readOnlyFd);
     closeFd(this.rootFd);
   }
 }

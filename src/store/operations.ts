@@ -13,6 +13,7 @@ import { becomeServer, runAs, type Identity } from '../system/identity.ts';
 import { getXattr } from '../system/xattr.ts';
 import { openChecked, type ReadFile } from './open-file.ts';
 import { openName } from './open-name.ts';
+import { openInReadOnlyMount } from './read-only-mount.ts';
 import type { StoreNode } from './store.ts';
 import { StoreError } from './store-error.ts';
 
@@ -136,9 +137,19 @@ export interface GrantedFile {
   close(): void;
 }
 
-/** Opens a regular file for a grant, with the checks of openFile; ErrnoError, StoreError as there. */
+/**
+ * Opens a regular file for a grant, with the checks of openFile; ErrnoError, StoreError as there. In a private mount the
+ * descriptor cannot be reopened for writing, also where the export is writable.
+ */
 export function openGrant(identity: Identity, node: StoreNode): GrantedFile {
-  const { fd, status } = openChecked(identity, node.fd);
+  const found = openInReadOnlyMount(node.export, node.fd);
+  let opened: ReturnType<typeof openChecked>;
+  try {
+    opened = openChecked(identity, found);
+  } finally {
+    closeFd(found);
+  }
+  const { fd, status } = opened;
   return {
     fd,
     status,

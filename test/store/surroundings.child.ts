@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { parseExportOption } from '../../src/store/export-options.ts';
-import { lookup, openFile } from '../../src/store/operations.ts';
+import { lookup, openFile, openGrant } from '../../src/store/operations.ts';
 import { readSource } from '../../src/store/open-file.ts';
 import { Store, type StoreNode } from '../../src/store/store.ts';
+import { becomeServer } from '../../src/system/identity.ts';
 import { mountFileSystem } from '../../src/system/mounts.ts';
 
 // Runs in a mount namespace of its own, as root; see surroundings.test.ts.
@@ -45,6 +47,36 @@ report.rootSubmount = codeOf(() => lookup(root, below, Buffer.from('hidden')));
 const granted = openFile(nobody, lookup(nobody, rootOf(asRoot), Buffer.from('mine')));
 report.reopenForWriting = codeOf(() => fs.openSync(`/proc/self/fd/${granted.fd}`, 'r+'));
 asRoot.close();
+
+/** Tries to get more out of a granted descriptor: as root in another mount namespace, like a guest's. */
+const fromOutside = (fd: number): string => {
+  const attempt =
+    '(: >> /proc/self/fd/3) 2>/dev/null && echo written; chmod 777 /proc/self/fd/3 2>/dev/null && echo changed';
+  const stdio = ['ignore', 'pipe', 'inherit', fd] as const;
+  return spawnSync('unshare', ['-m', 'sh', '-c', attempt], { stdio: [...stdio], encoding: 'utf8' }).stdout;
+};
+for (const handles of ['kernel', 'table'] as const) {
+  const options = { ...parseExportOption(`tree=${at('tree')}`), readOnly: false };
+  const writable = Store.open({ stateDirectory: at(`state-${handles}`), exports: [options], handles });
+  const node = lookup(nobody, rootOf(writable), Buffer.from('mine'));
+  const grant = openGrant(nobody, node);
+  const { fd } = grant;
+  becomeServer();
+  report[`${handles}GrantReopened`] = codeOf(() => fs.openSync(`/proc/self/fd/${fd}`, 'r+'));
+  report[`${handles}GrantFromOutside`] = fromOutside(fd);
+  report[`${handles}GrantRead`] = fs.readFileSync(fd, 'latin1');
+  const plain = fs.openSync(`/proc/self/fd/${node.fd}`, 'r+');
+  report[`${handles}NodeFromOutside`] = fromOutside(plain);
+  fs.closeSync(plain);
+  fs.chmodSync(at('tree/mine'), 0o600);
+  grant.close();
+  fs.unlinkSync(at('tree/mine'));
+  report[`${handles}Deleted`] = codeOf(() => openGrant(nobody, node));
+  becomeServer();
+  fs.writeFileSync(at('tree/mine'), 'mine', { mode: 0o600 });
+  fs.chownSync(at('tree/mine'), 65534, 65534);
+  writable.close();
+}
 
 // A container's usual root: no kernel handles, and inodes that change their place when they are written.
 fs.writeFileSync(at('lower/file'), 'lower');
