@@ -23,6 +23,16 @@ export interface RecordTransport {
   close(reason?: RpcError): void;
 }
 
+/** Keeps account of the memory of calls that were received and not carried out. Implemented in src/server. */
+export interface CallMemory {
+  /** No more calls are read for now. */
+  readonly isFull: boolean;
+  /** Set by the connection: to be called whenever `isFull` may have changed by what others do. */
+  onRoom: () => void;
+  take(bytes: number): void;
+  give(bytes: number): void;
+}
+
 export interface Serving<Context> {
   readonly dispatcher: Dispatcher<Context>;
   readonly makeContext: (call: CallInfo) => Context;
@@ -30,6 +40,8 @@ export interface Serving<Context> {
   readonly findShorthand?: FindShorthand;
   /** Default CALLS_IN_FLIGHT_MAX. */
   readonly callsInFlightMax?: number;
+  /** Without it, only the number of calls is limited. */
+  readonly memory?: CallMemory;
 }
 
 export class RpcConnection<Context = undefined> {
@@ -47,6 +59,11 @@ export class RpcConnection<Context = undefined> {
   constructor(transport: RecordTransport, serving?: Serving<Context>) {
     this.transport = transport;
     this.#serving = serving;
+    if (serving?.memory !== undefined) {
+      serving.memory.onRoom = () => {
+        this.#regulate();
+      };
+    }
     this.#caller = new Caller((chunks) => {
       if (this.#closed !== undefined) throw this.#closed;
       transport.send(chunks);
@@ -143,12 +160,19 @@ export class RpcConnection<Context = undefined> {
       );
       return;
     }
-    const limit = serving.callsInFlightMax ?? CALLS_IN_FLIGHT_MAX;
+    const { memory } = serving;
+    let bytes = 0;
+    for (const piece of record) bytes += piece.length;
+    memory?.take(bytes);
     this.#serviced += 1;
-    if (this.#serviced >= limit) this.transport.pause();
+    this.#regulate();
     let isQueued = false;
     try {
-      const reply = await serving.dispatcher.dispatch(record, serving.makeContext, serving.findShorthand);
+      const reply = await serving.dispatcher
+        .dispatch(record, serving.makeContext, serving.findShorthand)
+        .finally(() => {
+          memory?.give(bytes);
+        });
       if (reply === undefined) {
         this.close(new RpcError('BAD_RECORD', `call from ${this.transport.peerName} does not decode`));
       } else if (this.#closed !== undefined) {
@@ -159,17 +183,26 @@ export class RpcConnection<Context = undefined> {
         // It counts until it has left: a peer that takes no replies is not to have more and more of them made.
         this.transport.send(reply.chunks, () => {
           reply.release();
-          this.#answered(limit);
+          this.#answered();
         });
       }
     } finally {
-      if (!isQueued) this.#answered(limit);
+      if (!isQueued) this.#answered();
     }
   }
 
-  #answered(limit: number): void {
+  /** Reads on, or does not. */
+  #regulate(): void {
+    const { callsInFlightMax = CALLS_IN_FLIGHT_MAX, memory } = this.#serving ?? {};
+    // Asked in any case: an account that is full waits for room.
+    const isFull = memory?.isFull === true;
+    if (this.#paused || isFull || this.#serviced >= callsInFlightMax) this.transport.pause();
+    else this.transport.resume();
+  }
+
+  #answered(): void {
     this.#serviced -= 1;
-    if (this.#serviced < limit && !this.#paused) this.transport.resume();
+    this.#regulate();
     if (this.#serviced === 0) this.#onIdle?.();
   }
 

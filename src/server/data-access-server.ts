@@ -22,6 +22,7 @@ import type { StreamTransport } from '../transport/stream.ts';
 import type { Logger } from '../observe/log.ts';
 import { aclProcedures } from './acl-procedures.ts';
 import { CallLog } from './call-log.ts';
+import { CallAccount, CallBudget, type CallBudgetLimits } from './call-budget.ts';
 import { ClientSession, type Peer, type ServerContext } from './client-session.ts';
 import { fgdpProcedures } from './fgdp-procedures.ts';
 import { ConnectionAdmission, type Admitted, type AdmissionLimits } from './connection-admission.ts';
@@ -62,7 +63,7 @@ export interface DataAccessServerOptions {
 }
 
 /** Limits on connections; times in milliseconds, defaults in limits.ts. */
-export interface ConnectionLimits extends AdmissionLimits, ReplyBudgetLimits {
+export interface ConnectionLimits extends AdmissionLimits, ReplyBudgetLimits, CallBudgetLimits {
   readonly idleMs?: number;
   readonly recordTimeoutMs?: number;
   readonly sendStalledMs?: number;
@@ -72,6 +73,7 @@ export interface ConnectionLimits extends AdmissionLimits, ReplyBudgetLimits {
 interface Connected extends Admitted {
   readonly connection: RpcConnection<ServerContext>;
   readonly transport: StreamTransport;
+  readonly calls: CallAccount;
 }
 
 export class DataAccessServer {
@@ -85,6 +87,7 @@ export class DataAccessServer {
   readonly #dispatcher: Dispatcher<ServerContext>;
   readonly #admission: ConnectionAdmission<Connected>;
   readonly #replies: ReplyBudget;
+  readonly #callBudget: CallBudget;
   readonly #listeners: Listener[] = [];
   #channels: ChannelListener | undefined;
   /** Whose record is long and not complete, the oldest first. */
@@ -102,6 +105,7 @@ export class DataAccessServer {
     this.#calls = calls;
     this.#admission = new ConnectionAdmission(options.limits);
     this.#replies = new ReplyBudget(options.limits);
+    this.#callBudget = new CallBudget(options.limits);
     this.#dispatcher = new Dispatcher<ServerContext>({
       onFailure: (call, error) => {
         options.log.error(
@@ -169,6 +173,11 @@ export class DataAccessServer {
 
   get callsAnswered(): bigint {
     return this.#answered;
+  }
+
+  /** Bytes of calls that were received and are not carried out. */
+  get callBytes(): number {
+    return this.#callBudget.usedBytes;
   }
 
   get connections(): number {
@@ -247,7 +256,9 @@ export class DataAccessServer {
     }
     this.#warnOfRoot(peer);
     const session = new ClientSession(peer, transport.peerName, new ReplyAccount(this.#replies));
+    const calls = new CallAccount(this.#callBudget);
     const connection = new RpcConnection<ServerContext>(transport, {
+      memory: calls,
       dispatcher: this.#dispatcher,
       makeContext: (call) => ({ call, session }),
       findShorthand: (shorthand) => session.shorthands.find(shorthand),
@@ -255,6 +266,7 @@ export class DataAccessServer {
     const connected: Connected = {
       connection,
       transport,
+      calls,
       peerKey: peer.kind === 'tcp' ? peer.address : `uid ${peer.identity.uid}`,
       isInUse: () => session.usesExports,
       lastActivityMs: () => connection.lastActivityMs,
@@ -266,6 +278,7 @@ export class DataAccessServer {
       this.#admission.remove(connected);
       this.#longRecords.delete(connected);
       session.end();
+      calls.close();
       const level = reason.code === 'BAD_RECORD' ? 'warn' : 'debug';
       log[level]({ peer: session.name, reason: reason.message, ...this.#poolUse() }, 'disconnected');
     });
@@ -283,7 +296,9 @@ export class DataAccessServer {
 
   /** Long records that never end must not fill the memory. */
   #boundRecords(connected: Connected): void {
-    if (connected.transport.recordBytes <= LONG_RECORD_BYTES) {
+    const isLong = connected.transport.recordBytes > LONG_RECORD_BYTES;
+    connected.calls.receivesLong(isLong);
+    if (!isLong) {
       this.#longRecords.delete(connected);
       return;
     }

@@ -18,6 +18,10 @@ export const SEND_STALLED_MS = 60_000;
 export const REPLY_BYTES_MAX = 256 * 1024 * 1024;
 /** The same of one connection, in bytes: sixteen READs of 1 MiB. */
 export const REPLY_BYTES_PER_CONNECTION_MAX = 16 * 1024 * 1024;
+/** Memory of calls received and not carried out, all connections together, in bytes: above it only small calls are read. */
+export const CALL_BYTES_MAX = 256 * 1024 * 1024;
+/** The same of one connection, in bytes: sixteen WRITEs of 1 MiB. */
+export const CALL_BYTES_PER_CONNECTION_MAX = 16 * 1024 * 1024;
 /** How often connections that were refused are logged, in milliseconds. */
 export const REFUSED_LOG_MS = 10_000;
 /** A connection without a call for this long is closed, in milliseconds; NFS clients connect again by themselves. */

@@ -9,7 +9,7 @@ import { createLogger } from '../../src/observe/log.ts';
 import { authSys, type opaque_auth } from '../../src/rpc/auth.ts';
 import { RpcConnection } from '../../src/rpc/connection.ts';
 import type { ArgsOf, ResultOf } from '../../src/rpc/program.ts';
-import { DataAccessServer } from '../../src/server/data-access-server.ts';
+import { DataAccessServer, type ConnectionLimits } from '../../src/server/data-access-server.ts';
 import { parseExportOption, type ExportOptions } from '../../src/store/export-options.ts';
 import { hasCapability } from '../../src/system/capabilities.ts';
 import { canSwitchIdentity } from '../../src/system/identity.ts';
@@ -40,6 +40,7 @@ export async function serve(
   t: Teardown,
   directory: string,
   exports: readonly (string | ExportOptions)[],
+  limits: ConnectionLimits = {},
 ): Promise<Serving> {
   const socket = { kind: 'unix' as const, path: join(directory, 's.sock') };
   const server = await DataAccessServer.start({
@@ -49,6 +50,7 @@ export async function serve(
     stateDirectory: join(directory, 'state'),
     tcp: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }],
     socket,
+    limits,
     log: createLogger({ level: 'silent', name: 'test' }),
   });
   let stopped: Promise<void> | undefined;

@@ -15,6 +15,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import type { Test } from 'tap';
 import {
@@ -26,7 +27,7 @@ import {
   STABLE_HOW,
 } from '../../src/nfs3/nfs.ts';
 import { NFS3_OK } from '../../src/nfs3/status.ts';
-import { parseExportOption } from '../../src/store/export-options.ts';
+import { parseExportOption, type ExportOptions } from '../../src/store/export-options.ts';
 import { makeDirectory, makeTree, patternBytes } from '../support/trees.ts';
 import { TestClient, as, notPrivileged, serve, statusOf } from './serving.ts';
 
@@ -38,14 +39,13 @@ interface Scene {
   readonly find: (path: string) => Promise<{ data: Uint8Array }>;
 }
 
+function writable(tree: string): ExportOptions {
+  return { ...parseExportOption(`tree=${tree},squash=none`), readOnly: false };
+}
+
 /** Everybody is who they say: the tests run as root and speak for others. */
-async function sceneIn(
-  t: Test,
-  tree: string,
-  { squash = 'none' as const, readOnly = false } = {},
-): Promise<Scene> {
-  const options = parseExportOption(`tree=${tree},squash=${squash}`);
-  const { socket } = await serve(t, makeDirectory(t), [{ ...options, readOnly }]);
+async function sceneIn(t: Test, tree: string, { readOnly = false } = {}): Promise<Scene> {
+  const { socket } = await serve(t, makeDirectory(t), [{ ...writable(tree), readOnly }]);
   const client = await TestClient.connect(t, socket);
   const root = await client.root('/tree');
   return { tree, client, find: async (path) => ({ data: await client.find(root, path) }) };
@@ -177,6 +177,33 @@ t.test('what overlaps lands in the order of sending', { skip }, async (t) => {
   }
   await Promise.all(writes);
   t.ok(readFileSync(join(tree, 'empty')).equals(expected.subarray(0, end)));
+});
+
+t.test('a client that sends faster than it is written waits in its socket', { skip }, async (t) => {
+  const tree = join(makeDirectory(t), 'tree');
+  makeTree(tree, { file: '' });
+  const MIB = 1024 * 1024;
+  const limits = { connectionCallBytesMax: 3 * MIB, allCallBytesMax: 4 * MIB };
+  const { server, socket } = await serve(t, makeDirectory(t), [writable(tree)], limits);
+  const clients = await Promise.all([1, 2, 3].map(() => TestClient.connect(t, socket, as(0))));
+  const root = await clients[0]!.root('/tree');
+  const file = { data: await clients[0]!.find(root, 'file') };
+  const data = patternBytes(MIB);
+  const COUNT = 60;
+  const writes = clients.flatMap((client, lane) =>
+    Array.from({ length: COUNT }, (_, index) => writeAll(client, file, (lane * COUNT + index) * MIB, data)),
+  );
+  const state = { isDone: false, mostBytes: 0 };
+  const watching = (async () => {
+    for (; !state.isDone; await nextTurn()) state.mostBytes = Math.max(state.mostBytes, server.callBytes);
+  })();
+  await Promise.all(writes);
+  state.isDone = true;
+  await watching;
+  t.ok(state.mostBytes > MIB && state.mostBytes < 12 * MIB, `at most ${state.mostBytes} bytes held`);
+  t.equal(server.callBytes, 0);
+  t.equal(statSync(join(tree, 'file')).size, 3 * COUNT * MIB);
+  t.ok((await clients[0]!.readAll(file.data, MIB)).subarray(-MIB).equals(data));
 });
 
 t.test('who may write', { skip }, async (t) => {
