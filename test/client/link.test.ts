@@ -1,9 +1,17 @@
 import { mock } from 'node:test';
 import t from 'tap';
 import { ServerLink, type SessionOpener, type RetryOptions } from '../../src/client/link.ts';
+import { ONCE_CALLS_IN_FLIGHT_MAX } from '../../src/client/limits.ts';
 import type { Session } from '../../src/client/session.ts';
 import { NFSSTAT3 } from '../../src/nfs3/status.ts';
-import { ATTRIBUTES, caller, scriptedSession, type Script, type Scripted } from './scripted-server.ts';
+import {
+  ATTRIBUTES,
+  KNOWS_CALLS,
+  caller,
+  scriptedSession,
+  type Script,
+  type Scripted,
+} from './scripted-server.ts';
 
 const OK: Script = { GETATTR: () => ({ status: 0, obj_attributes: ATTRIBUTES }) };
 /** Never answers. */
@@ -182,4 +190,94 @@ t.test('a server without CREDENTIAL is sent 16 groups, which is counted and told
   }
   t.equal(link.groupsCut, 2);
   t.strictSame(told, [7]);
+});
+
+const REMOVE_ARGS = { object: { dir: object, name: Buffer.from('name') } };
+const WCC = { before: null, after: null };
+const REMOVED: Script = { REMOVE: () => ({ status: 0, wcc: WCC }) };
+const GONE: Script = { REMOVE: () => ({ status: NFSSTAT3.NFS3ERR_NOENT, wcc: WCC }) };
+const NO_ANSWER: Script = { REMOVE: () => new Promise(() => undefined) };
+
+t.test('a call that was lost at a foreign server may have run before', async (t) => {
+  const first = scriptedSession(NO_ANSWER);
+  const second = scriptedSession(GONE);
+  const { link } = linkTo(first, () => Promise.resolve(second.session));
+  t.teardown(() => link.close());
+  t.notOk(link.takesEffectOnce);
+  t.notOk(link.session.isNearmount);
+  const call = link.nfsOnce('REMOVE', REMOVE_ARGS, caller());
+  while (first.calls.length === 0) await new Promise(setImmediate);
+  first.die();
+  t.match(await call, { result: { status: NFSSTAT3.NFS3ERR_NOENT }, mayHaveRunBefore: true });
+  t.equal(second.calls[0]?.xid, first.calls[0]?.xid);
+  t.match(await link.nfsOnce('REMOVE', REMOVE_ARGS, caller()), { mayHaveRunBefore: false });
+});
+
+t.test('a call that was never sent has not run', async (t) => {
+  const first = scriptedSession(REMOVED);
+  const second = scriptedSession(GONE);
+  const { link } = linkTo(first, () => Promise.resolve(second.session));
+  t.teardown(() => link.close());
+  first.die();
+  while (link.isConnected) await new Promise(setImmediate);
+  t.match(await link.nfsOnce('REMOVE', REMOVE_ARGS, caller()), { mayHaveRunBefore: false });
+  t.equal(first.calls.length, 0);
+});
+
+t.test('a server that knows calls again takes them once', async (t) => {
+  const first = scriptedSession(NO_ANSWER, 'near', KNOWS_CALLS);
+  const second = scriptedSession(REMOVED, 'network', KNOWS_CALLS);
+  const { link } = linkTo(first, () => Promise.resolve(second.session));
+  t.teardown(() => link.close());
+  t.ok(link.takesEffectOnce);
+  t.ok(link.session.isNearmount);
+  const call = link.nfsOnce('REMOVE', REMOVE_ARGS, caller());
+  while (first.calls.length === 0) await new Promise(setImmediate);
+  first.die();
+  t.match(await call, { result: { status: 0 }, mayHaveRunBefore: false });
+  t.equal(second.calls[0]?.xid, first.calls[0]?.xid, 'over another route');
+});
+
+t.test('NFS3ERR_JUKEBOX after a loss leaves open whether the call ran', async (t) => {
+  let asked = 0;
+  const first = scriptedSession(NO_ANSWER);
+  const second = scriptedSession({
+    REMOVE: () => {
+      asked += 1;
+      return { status: asked === 1 ? NFSSTAT3.NFS3ERR_JUKEBOX : NFSSTAT3.NFS3ERR_NOENT, wcc: WCC };
+    },
+  });
+  const { link } = linkTo(first, () => Promise.resolve(second.session), {
+    ...HARD,
+    pauses: { jukeboxMs: 1 },
+  });
+  t.teardown(() => link.close());
+  const call = link.nfsOnce('REMOVE', REMOVE_ARGS, caller());
+  while (first.calls.length === 0) await new Promise(setImmediate);
+  first.die();
+  t.match(await call, { result: { status: NFSSTAT3.NFS3ERR_NOENT }, mayHaveRunBefore: true });
+  const [sent, again] = second.calls;
+  t.equal(sent?.xid, first.calls[0]?.xid);
+  t.not(again?.xid, sent?.xid);
+});
+
+t.test('no more calls are under way than a server remembers', async (t) => {
+  const ends: (() => void)[] = [];
+  const first = scriptedSession({
+    ...OK,
+    REMOVE: () => new Promise((resolve) => ends.push(() => resolve({ status: 0, wcc: WCC }))),
+  });
+  const { link } = linkTo(first, never);
+  t.teardown(() => link.close());
+  const calls = Array.from({ length: 2 * ONCE_CALLS_IN_FLIGHT_MAX }, () =>
+    link.nfs('REMOVE', REMOVE_ARGS, caller()),
+  );
+  // A call that may run twice is not held up.
+  t.match(await link.nfs('GETATTR', { object }, caller()), { status: 0 });
+  t.equal(ends.length, ONCE_CALLS_IN_FLIGHT_MAX);
+  while (ends.length > 0) {
+    ends.shift()?.();
+    await new Promise(setImmediate);
+  }
+  t.equal((await Promise.all(calls)).length, 2 * ONCE_CALLS_IN_FLIGHT_MAX);
 });

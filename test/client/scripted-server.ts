@@ -1,5 +1,5 @@
 /** A server in this process that answers as a test says, and sessions with it over memory. */
-import { Session, type RouteKind } from '../../src/client/session.ts';
+import { Session, type FgdpPeer, type RouteKind } from '../../src/client/session.ts';
 import { NFS_PROGRAM, type NFS_PROCEDURES } from '../../src/nfs3/nfs.ts';
 import type { fattr3 } from '../../src/nfs3/types.ts';
 import { NO_AUTH } from '../../src/rpc/auth.ts';
@@ -25,8 +25,16 @@ export interface Scripted {
   readonly die: () => void;
 }
 
+/** What HELLO and CLIENT have found out about a server that knows calls again. */
+export const KNOWS_CALLS: FgdpPeer = {
+  serverName: 'scripted',
+  features: 0,
+  channel: undefined,
+  knowsClient: true,
+};
+
 /** Procedures without a handler are answered SYSTEM_ERR. */
-export function scriptedSession(script: Script, route: RouteKind = 'network'): Scripted {
+export function scriptedSession(script: Script, route: RouteKind = 'network', peer?: FgdpPeer): Scripted {
   const [near, far] = memoryPair();
   const calls: CallSeen[] = [];
   const dispatcher = new Dispatcher<CallSeen>({ onFailure: () => undefined });
@@ -47,7 +55,10 @@ export function scriptedSession(script: Script, route: RouteKind = 'network'): S
   });
   const endpoint = { kind: 'tcp', host: 'scripted', port: 1 } as const;
   const target = { route, endpoint, exportPath: '/scripted', bootId: 'none' };
-  const session = new Session(target, new RpcConnection(near), { rootHandle: Buffer.from('root') });
+  const session = new Session(target, new RpcConnection(near), {
+    peer,
+    rootHandle: Buffer.from('root'),
+  });
   return { session, calls, die: () => server.close() };
 }
 

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Session } from '../../src/client/session.ts';
 import { RouteSelection, type RouteSelectionOptions } from '../../src/gateway/route-selection.ts';
+import { FEATURE_ONCE } from '../../src/fgdp/program.ts';
 import { hereIdentity } from '../../src/resolver/node-identity.ts';
 import { NO_AUTH } from '../../src/rpc/auth.ts';
 import { hasCapability } from '../../src/system/capabilities.ts';
 import { bootId } from '../../src/system/process.ts';
+import { fgdpServer } from '../client/fgdp-server.ts';
 import { startServer, type ServerProcess } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 
@@ -135,4 +137,19 @@ t.test('a server named by its address', { skip }, async (t) => {
   t.match(await open(t, routes), { route: 'network', level: 'nfs3+fgdp' });
   const wrong = select({ table: '/nonexistent' }, { source: { ...source, path: '/three' } });
   await t.rejects(wrong.open(), { name: 'NoRouteError', message: /has no export \/three/ });
+});
+
+t.test('a mount has one name on all its sessions, and another one than other mounts', async (t) => {
+  const server = await fgdpServer({ features: FEATURE_ONCE });
+  t.teardown(() => server.close());
+  const { host, port } = server.endpoint;
+  const source = { kind: 'nfs', host, port, mountPort: port, path: '/tree' } as const;
+  const [mine, other] = [1, 2].map(() => select({ table: '' }, { source }));
+  await open(t, mine!);
+  await open(t, mine!);
+  await open(t, other!);
+  const [first, second, third] = server.calls.filter((call) => call.startsWith('CLIENT'));
+  t.match(first, /^CLIENT [0-9a-f]{32}$/);
+  t.equal(second, first);
+  t.not(third, first);
 });

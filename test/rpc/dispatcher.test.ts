@@ -1,6 +1,6 @@
 import t from 'tap';
 import { authSys, type opaque_auth } from '../../src/rpc/auth.ts';
-import { Dispatcher, type CallInfo, type Reply } from '../../src/rpc/dispatcher.ts';
+import { Dispatcher, type CallInfo, type Reply, type TakeOnce } from '../../src/rpc/dispatcher.ts';
 import type { Handlers } from '../../src/rpc/program.ts';
 import { SAMPLE_PROGRAM, type SampleProcedures } from './sample-program.ts';
 
@@ -225,4 +225,90 @@ t.test('what is no call, or has no whole header, is not answered', async (t) => 
     undefined,
     'credential over 400',
   );
+});
+
+t.test('a call that is not idempotent goes through `once`, the others do not', async (t) => {
+  const seen: unknown[] = [];
+  const given: unknown[] = [];
+  const once: TakeOnce<CallInfo> = (seenCall, context, execute) => {
+    const { info, program, version, procedure, args } = seenCall;
+    seen.push([info.xid, program, version, procedure, Buffer.concat(args).toString('hex')]);
+    const executed = execute({ ...context, procedure: 'with more' });
+    if (executed instanceof Promise) throw new Error('the handler gave no promise');
+    t.same(executed.result, Buffer.from('abc'));
+    return executed.body;
+  };
+  const dispatcher = new Dispatcher<CallInfo>({ onFailure: () => t.fail('failed'), once });
+  dispatcher.register(SAMPLE_PROGRAM, {
+    NULL: () => undefined,
+    ADD: ({ a, b }) => ({ sum: a + b }),
+    ECHO: (data, context) => {
+      given.push(context.procedure);
+      return data;
+    },
+  });
+  const answer = async (record: Buffer): Promise<string> => {
+    const reply = await dispatcher.dispatch([record], (info) => info);
+    return Buffer.concat(reply!.chunks).toString('hex');
+  };
+  t.equal(await answer(call({}, '00000002 00000003')), accepted('00000000 00000005'));
+  t.strictSame(seen, []);
+  t.equal(await answer(call({ proc: 4 }, '00000003 61626300')), accepted('00000000 00000003 61626300'));
+  t.strictSame(seen, [[0xdeadbeef, SAMPLE_PROGRAM.number, 2, 4, '0000000361626300']]);
+  t.strictSame(given, ['with more'], 'the context is the hook’s');
+  t.equal(await answer(call({ proc: 4 }, 'ffffffff')), accepted('00000004'), 'GARBAGE_ARGS come not so far');
+  t.equal(seen.length, 1);
+});
+
+t.test('what `once` gives is sent, also without the handler, and its failure is SYSTEM_ERR', async (t) => {
+  const body = Buffer.from('0000000161000000', 'hex');
+  const outcomes: (() => ReturnType<TakeOnce<CallInfo>>)[] = [
+    () => [body],
+    () => Promise.resolve([body.subarray(0, 4), body.subarray(4)]),
+    () => Promise.reject(new Error('later')),
+    () => {
+      throw new Error('at once');
+    },
+  ];
+  const failures: unknown[] = [];
+  const dispatcher = new Dispatcher<CallInfo>({
+    onFailure: (_info, error) => failures.push((error as Error).message),
+    once: () => outcomes.shift()!(),
+  });
+  const notCalled = (): never => {
+    throw new Error('a handler was called');
+  };
+  dispatcher.register(SAMPLE_PROGRAM, { NULL: notCalled, ADD: notCalled, ECHO: notCalled });
+  let released = 0;
+  const answers: string[] = [];
+  while (outcomes.length > 0) {
+    const reply = await dispatcher.dispatch([call({ proc: 4 }, '00000000')], (info) => {
+      info.afterReply(() => (released += 1));
+      return info;
+    });
+    answers.push(Buffer.concat(reply!.chunks).toString('hex'));
+    reply!.release();
+  }
+  const good = accepted(`00000000 ${body.toString('hex')}`);
+  t.strictSame(answers, [good, good, accepted('00000005'), accepted('00000005')]);
+  t.strictSame(failures, ['later', 'at once']);
+  t.equal(released, 4);
+});
+
+t.test('a handler that gives a promise is waited for by `once`', async (t) => {
+  const dispatcher = new Dispatcher<CallInfo>({
+    onFailure: () => undefined,
+    once: async (_call, context, execute) => {
+      const executed = execute(context);
+      t.ok(executed instanceof Promise);
+      return (await executed).body;
+    },
+  });
+  dispatcher.register(SAMPLE_PROGRAM, {
+    NULL: () => undefined,
+    ADD: ({ a, b }) => ({ sum: a + b }),
+    ECHO: (data) => Promise.resolve(data),
+  });
+  const reply = await dispatcher.dispatch([call({ proc: 4 }, '00000003 61626300')], (info) => info);
+  t.equal(Buffer.concat(reply!.chunks).toString('hex'), accepted('00000000 00000003 61626300'));
 });

@@ -7,6 +7,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -233,4 +234,21 @@ t.test('the command: SIGTERM under load, kill and restart', { skip: skipWithoutB
   const third = await startServer(t, { directory, exports });
   const last = await TestClient.connect(t, { kind: 'unix', path: third.socket });
   t.ok((await last.readAll(file.data)).equals(readFileSync(join(tree, 'file'))), 'does not hinder the next');
+});
+
+t.test('one server has a state directory, and the next one waits until it is done', async (t) => {
+  const directory = makeDirectory(t);
+  const tree = join(directory, 'tree');
+  makeTree(tree, { file: 'x' });
+  const first = await serve(t, directory, [`tree=${tree}`]);
+  const state = join(directory, 'state');
+  const beside = makeDirectory(t);
+  symlinkSync(state, join(beside, 'state'));
+  await t.rejects(serve(t, beside, [`tree=${tree}`]), {
+    message: `another server uses --state ${join(beside, 'state')}: stop it, or give this one a directory of its own`,
+  });
+  const next = serve(t, beside, [`tree=${tree}`]);
+  await first.server.stop();
+  const client = await TestClient.connect(t, (await next).tcp);
+  t.ok(await client.root('/tree'));
 });

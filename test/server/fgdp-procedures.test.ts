@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import type { Test } from 'tap';
-import { openSession } from '../../src/client/open-session.ts';
+import { freshClientId, openSession } from '../../src/client/open-session.ts';
 import type { Session, SessionTarget } from '../../src/client/session.ts';
 import { ChannelListener, GuestChannel, channelPath } from '../../src/fgdp/channel.ts';
 import { FGDP_VERSION, GRANTS_UNREAD_MAX } from '../../src/fgdp/limits.ts';
@@ -406,4 +406,27 @@ t.test('RELEASE and the end of a session give grants back', { skip: notPrivilege
   guest.close();
   await Promise.resolve();
   t.ok(openDescriptors() <= before, 'the server holds no descriptor for a grant');
+});
+
+t.test('CLIENT names a client on any route, and only its own connection', async (t) => {
+  const serving = await prepare(t);
+  const clientId = freshClientId();
+  for (const changed of [{}, { route: 'network', endpoint: serving.tcp }] as const) {
+    const session = await openSession(target(serving, { ...changed, clientId }));
+    t.teardown(() => session.close());
+    t.equal(session.takesEffectOnce, true);
+  }
+  const session = new ClientSession({ kind: 'tcp', address: '192.0.2.1', port: 1 }, 'tested');
+  const other = new ClientSession({ kind: 'tcp', address: '192.0.2.1', port: 2 }, 'tested');
+  const store = Store.open({ stateDirectory: join(makeDirectory(t), 'state'), exports: [] });
+  t.teardown(() => store.close());
+  const { key, pool } = serving.server;
+  const service = { store, key, pool, serverName: 'x', bootId: 'x', channels: undefined };
+  const { CLIENT } = fgdpProcedures({ ...service, counters: new PageCounters() });
+  const call = { xid: 1 } as CallInfo;
+  await CLIENT({ client_id: clientId }, { call, session });
+  t.equal(session.clientId, Buffer.from(clientId).toString('latin1'));
+  t.equal(other.clientId, undefined);
+  await CLIENT({ client_id: Buffer.alloc(16, 'x') }, { call, session });
+  t.equal(session.clientId, 'x'.repeat(16), 'the last one counts');
 });
