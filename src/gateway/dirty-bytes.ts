@@ -104,6 +104,11 @@ export class DirtyBytes {
     else if (this.#bytes > this.#backgroundBytes) this.#press();
   }
 
+  /** A commit in the background has ended: what came in during it is next, where somebody waits for room. */
+  committed(): void {
+    this.#wake();
+  }
+
   #hasRoom(bytes: number): boolean {
     // One write alone is never too large.
     return this.#bytes + bytes <= this.#bytesMax || this.#bytes === 0;

@@ -190,6 +190,7 @@ export class FileWriter implements DirtyFile {
       .then(() => this.commit())
       .finally(() => {
         this.#isBackground = false;
+        this.#site.dirty.committed();
       });
   }
 

@@ -20,7 +20,9 @@ t.test('flags of mount(8) take no value', async (t) => {
 });
 
 t.test('wsize has the range of rsize, and is in the help', async (t) => {
-  t.same(parseMountOptions(['wsize=65536']), parseMountOptions([]));
+  t.equal(parseMountOptions([]).wsizeBytes, 1_048_576);
+  t.equal(parseMountOptions(['wsize=65536']).wsizeBytes, 65_536);
+  t.equal(parseMountOptions(['wsize=9000']).wsizeBytes, 8_192, 'in steps of 4096');
   t.throws(() => parseMountOptions(['wsize=1']), { exitStatus: 2, message: /"wsize=1".*4096/ });
-  t.match(MOUNT_OPTIONS_HELP, /^ {2}wsize=N .*no effect/m);
+  t.match(MOUNT_OPTIONS_HELP, /^ {2}wsize=N .*4096 to 1048576/m);
 });
