@@ -8,6 +8,9 @@ t.test('what mount(8) and fstab add stays with them', async (t) => {
   t.same(left('rw,_netdev,nofail,noauto,user=me,noexec,nosuid,nodev,relatime,async'), []);
   t.same(left('x-systemd.automount,x-systemd.idle-timeout=1min,X-mount.mkdir=0700,comment=a text'), []);
   t.same(left('ro,soft,timeo=50'), ['ro', 'soft', 'timeo=50']);
+  t.same(left('ro,soft,rw'), ['soft'], 'the last of ro and rw counts');
+  t.same(left('rw,soft,ro'), ['soft', 'ro']);
+  t.same(left('rw=1'), ['rw=1'], 'for the mount to refuse');
   t.same(readFstabOptions(['rw', 'hard,,', 'route=near'], false).mountOptions, ['hard', 'route=near']);
 });
 

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { parseMountOptions } from '../../src/cli/mount-options.ts';
 import { readMountFile } from '../../src/cli/mount-file.ts';
 import { YamlFileError } from '../../src/cli/yaml-file.ts';
 import { DEFAULT_COLOCATION_FILE } from '../../src/resolver/table.ts';
@@ -51,6 +52,23 @@ mounts:
   const { request } = mounts[0]!;
   t.equal(request.tableFile, join(file, '../table/c.db'), 'the table lies beside the file');
   t.match(request, { cluster: 'rack1', node: /^0/, logFile: '/var/log/x.log', logLevel: 'warn' });
+});
+
+t.test('ro and rw, in common and of one mount', async (t) => {
+  const file = write(
+    t,
+    `options: { ro: true, soft: true }
+mounts:
+  - { source: data, mountpoint: /mnt/a }
+  - { source: data, mountpoint: /mnt/b, options: { rw: true } }
+  - { source: data, mountpoint: /mnt/c, options: { ro: false } }
+  - { source: data, mountpoint: /mnt/d, options: { rw: false } }
+`,
+  );
+  const readOnly = readMountFile(file, {}).map(
+    ({ request }) => parseMountOptions(request.optionLists).readOnly,
+  );
+  t.same(readOnly, [true, false, false, true]);
 });
 
 t.test('the least a file can say', async (t) => {

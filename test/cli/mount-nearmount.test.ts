@@ -74,7 +74,7 @@ t.test('mount -t nearmount, and what mount(8) hands on', { skip: cannotMountHere
     mount -n -t nearmount -o noexec,noatime,${table} tree ${top}/mnt
     ${top}/mnt/file 2>/dev/null || echo not run
     cat ${top}/mnt/file > /dev/null
-    grep -o ' ${top}/mnt fuse.nearmount ro,nosuid,nodev,noexec' /proc/mounts
+    grep -o ' ${top}/mnt fuse.nearmount rw,nosuid,nodev,noexec' /proc/mounts
     umount ${top}/mnt
     mount -f -t nearmount -o ${table} tree ${top}/mnt
     if grep -q ' ${top}/mnt ' /proc/mounts; then exit 3; fi
@@ -82,7 +82,7 @@ t.test('mount -t nearmount, and what mount(8) hands on', { skip: cannotMountHere
     umount ${top}/mnt`);
   t.equal(result.stderr, '');
   t.equal(result.status, 0);
-  t.match(result.stdout.toString(), /^content\nnot run\n \S+mnt fuse\.nearmount ro,nosuid,nodev,noexec\n$/);
+  t.match(result.stdout.toString(), /^content\nnot run\n \S+mnt fuse\.nearmount rw,nosuid,nodev,noexec\n$/);
 });
 
 t.test('exit statuses of mount(8)', { skip: cannotMountHere }, async (t) => {

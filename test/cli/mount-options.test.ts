@@ -11,8 +11,22 @@ t.test('the version of NFS is 3', async (t) => {
   t.match(MOUNT_OPTIONS_HELP, /^ {2}vers=3 \| nfsvers=3 /m);
 });
 
+t.test('mounts are read-write unless ro is the last word', async (t) => {
+  for (const [list, readOnly] of [
+    ['', false],
+    ['rw', false],
+    ['ro', true],
+    ['rw,ro', true],
+    ['ro,soft,rw', false],
+  ] as const) {
+    t.equal(parseMountOptions([list]).readOnly, readOnly, list);
+  }
+  t.equal(parseMountOptions(['rw', 'ro']).readOnly, true, 'over more than one -o');
+  t.match(MOUNT_OPTIONS_HELP, /^ {2}ro \| rw .*default: rw/m);
+});
+
 t.test('flags of mount(8) take no value', async (t) => {
-  for (const flag of ['ro', 'nosuid', 'nodev', '_netdev', 'defaults', 'auto', 'noauto', 'nofail']) {
+  for (const flag of ['ro', 'rw', 'nosuid', 'nodev', '_netdev', 'defaults', 'auto', 'noauto', 'nofail']) {
     t.doesNotThrow(() => parseMountOptions([flag]), flag);
     const message = `mount option "${flag}=x" takes no value`;
     t.throws(() => parseMountOptions([`${flag}=x`]), { exitStatus: 2, message }, flag);
