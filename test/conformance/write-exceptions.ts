@@ -1,0 +1,143 @@
+/** Where a mount may answer other than a plain directory: only here, each with what forces it. */
+
+export interface Answer {
+  /** What the case saw. */
+  readonly value?: unknown;
+  /** The errno that ended it, by name. */
+  readonly error?: string;
+}
+
+export interface WriteException {
+  /** The cases of the write probe. */
+  readonly cases: RegExp;
+  readonly reason: string;
+  /** What the backend answers where the directory gives `answer`. */
+  readonly expected: (answer: Answer, name: string) => Answer;
+}
+
+/** Size of the file of the cases about holes (makeSparse in write/open-files.mjs). */
+const SPARSE_BYTES = 6 * 2 ** 30;
+/** Size and digest of the file of the cases about fallocate, untouched. */
+const UNTOUCHED: readonly [number, string] = [
+  20_000,
+  '7692f76787c003f5fb1d24a7205ad936df83061b5f742cbf28b3035f78a35903',
+];
+const SECONDS_MAX = 2n ** 32n - 1n;
+const NANOSECONDS = 1_000_000_000n;
+
+const NO_PROCEDURE = 'RFC 1813 section 3.3 lists the 22 procedures, and none does this';
+
+/** A moment in nanoseconds as nfstime3 holds it. */
+function asNfstime3(nanoseconds: string): string {
+  const moment = BigInt(nanoseconds);
+  if (moment < 0n) return '0';
+  const seconds = moment / NANOSECONDS;
+  return seconds > SECONDS_MAX ? String(SECONDS_MAX * NANOSECONDS + (moment % NANOSECONDS)) : nanoseconds;
+}
+
+/** A list of names with one more among them. */
+const withKept = (names: unknown): unknown => ['.nfs: file', ...(names as string[])].sort();
+
+/** What NFSv3 cannot say. */
+export const NFS3_EXCEPTIONS: readonly WriteException[] = [
+  {
+    cases: /^fallocate( KEEP_SIZE| PUNCH_HOLE)?$/,
+    reason: `${NO_PROCEDURE}: EOPNOTSUPP, which posix_fallocate(3) and cp know what to do about`,
+    expected: () => ({ value: ['EOPNOTSUPP', ...UNTOUCHED] }),
+  },
+  {
+    cases: /^fallocate: too large$/,
+    reason: `${NO_PROCEDURE}: EOPNOTSUPP`,
+    expected: ({ value }) => ({ value: [expectedOfTooLarge(value), 0] }),
+  },
+  {
+    cases: /^SEEK_DATA from /,
+    reason: `${NO_PROCEDURE}: the whole file is data`,
+    expected: (_answer, name) => ({ value: Number(/\d+$/.exec(name)?.[0]) }),
+  },
+  {
+    cases: /^SEEK_HOLE from /,
+    reason: `${NO_PROCEDURE}: the only hole is behind the file`,
+    expected: () => ({ value: SPARSE_BYTES }),
+  },
+  {
+    cases: /^(RENAME_NOREPLACE onto nothing|RENAME_NOREPLACE of a directory)$/,
+    reason: 'RFC 1813 section 3.3.14: RENAME always replaces its target; EINVAL, as NFS clients answer',
+    expected: ({ value }) => ({
+      value: ['EINVAL', (value as [number, string[]])[1].map((line) => line.replace(/^b:/, 'a:'))],
+    }),
+  },
+  {
+    cases: /^RENAME_EXCHANGE$/,
+    reason: `${NO_PROCEDURE}: EINVAL, as NFS clients answer`,
+    expected: () => ({ value: ['EINVAL', ['a: file', 'b: directory']] }),
+  },
+  {
+    cases: /^create: O_TMPFILE$/,
+    reason: `${NO_PROCEDURE}: CREATE (section 3.3.8) takes a name`,
+    expected: () => ({ error: 'EOPNOTSUPP' }),
+  },
+  {
+    cases: /^utimensat: (before 1970|after 2106)$/,
+    reason: 'RFC 1813 section 2.5: seconds of nfstime3 are 32 bits without a sign; the nearest is taken',
+    expected: ({ value }) => {
+      const [result, atime, mtime] = value as [number, string, string];
+      return { value: [result, asNfstime3(atime), asNfstime3(mtime)] };
+    },
+  },
+  {
+    cases: /^unlinked, and no name is left to see$/,
+    reason:
+      'RFC 1813 section 3.3.12: REMOVE knows of no open files, so the file keeps a name until its last close',
+    expected: () => ({ value: [withKept([]), 'ENOENT'] }),
+  },
+  {
+    cases: /^unlinked, and its directory removed$/,
+    reason: 'RFC 1813 section 3.3.12: the kept name is in the directory, which therefore is not empty',
+    expected: () => ({ value: ['ENOTEMPTY', 'text more', ['d: directory']] }),
+  },
+  {
+    cases: /^rename: over an open file$/,
+    reason: 'RFC 1813 section 3.3.14: the replaced file keeps a name until its last close',
+    expected: ({ value }) => ({
+      value: (value as unknown[]).map((each) => (Array.isArray(each) ? withKept(each) : each)),
+    }),
+  },
+];
+
+/** An offset and a length that end beyond off_t are refused before any file system is asked. */
+function expectedOfTooLarge(value: unknown): unknown {
+  const [directory] = value as [string, number];
+  return directory === 'EFBIG' ? 'EFBIG' : 'EOPNOTSUPP';
+}
+
+const MILLISECOND = 1_000_000n;
+const inMilliseconds = (nanoseconds: unknown): unknown =>
+  typeof nanoseconds === 'string' && /^\d{12,}$/.test(nanoseconds)
+    ? String(BigInt(nanoseconds) - (BigInt(nanoseconds) % MILLISECOND))
+    : nanoseconds;
+
+/** Every long number in an answer, wherever it is, without what is below a millisecond. */
+function cutTimes(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(cutTimes);
+  if (value !== null && typeof value === 'object')
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, cutTimes(each)]));
+  return inMilliseconds(value);
+}
+
+const RAW_NAMES = 'fuse-native makes text of names, so those that are not UTF-8 are refused';
+
+/** The hard limits of driver=fuse-native, beside those of NFSv3: see docs/operations.md. */
+export const NATIVE_WRITE_EXCEPTIONS: readonly WriteException[] = [
+  ...NFS3_EXCEPTIONS,
+  {
+    cases: /^utimensat|^futimens|^times set/,
+    reason: 'fuse-native hands over times in milliseconds',
+    expected: (answer) => ({ ...answer, value: cutTimes(answer.value) }),
+  },
+  {
+    cases: /^names of raw bytes|^symlink: a target of raw bytes$/,
+    reason: RAW_NAMES,
+    expected: () => ({ error: 'EILSEQ' }),
+  },
+];

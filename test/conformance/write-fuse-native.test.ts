@@ -1,0 +1,33 @@
+/** Changes through driver=fuse-native come out as in the directory itself, within the limits of write-exceptions.ts. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { noFuseNative } from '../support/fuse-native.ts';
+import { cannotMountHere, startMount } from '../support/mounts.ts';
+import { startServer } from '../support/server.ts';
+import { makeDirectory } from '../support/trees.ts';
+import { NATIVE_WRITE_EXCEPTIONS } from './write-exceptions.ts';
+import { writeSuite, type ProbeRun } from './write-suite.ts';
+
+/** It cannot tell callers apart: everything is asked as root. */
+const RUNS: readonly ProbeRun[] = [{ groups: 'names,renames,data,openFiles,attributes,changes,contention' }];
+
+t.test('fuse-native writes as the directory itself', { skip: cannotMountHere || noFuseNative }, async (t) => {
+  const top = makeDirectory(t);
+  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
+  for (const directory of [plain, tree]) mkdirSync(directory);
+  const server = await startServer(t, {
+    directory: top,
+    exports: [`tree=${tree},squash=none,clients=127.0.0.1,grants=none`],
+  });
+  const mounts = [];
+  for (const [name, source] of [
+    ['near', 'tree'],
+    ['network', `nfs://127.0.0.1:${server.port}/tree`],
+  ] as const) {
+    const point = join(top, name);
+    await startMount(t, { source, point, table: server.table, options: 'rw,driver=fuse-native' });
+    mounts.push({ name, point, behind: tree, exceptions: NATIVE_WRITE_EXCEPTIONS, runs: RUNS });
+  }
+  await writeSuite(t, plain, mounts);
+});

@@ -1,0 +1,61 @@
+/** Changes through every route come out as in the directory itself. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { cannotMountHere, startMount } from '../support/mounts.ts';
+import { startServer, type ServerProcess } from '../support/server.ts';
+import { makeDirectory } from '../support/trees.ts';
+import { NFS3_EXCEPTIONS } from './write-exceptions.ts';
+import { SHORT_RUNS, unmark, WRITE_RUNS, writeSuite, type ProbeRun } from './write-suite.ts';
+
+interface Backend {
+  readonly name: string;
+  readonly source: (server: ServerProcess) => string;
+  readonly options: string;
+  readonly runs: readonly ProbeRun[];
+}
+
+const BACKENDS: readonly Backend[] = [
+  { name: 'near, without grants', source: () => 'records', options: 'rw', runs: WRITE_RUNS },
+  {
+    name: 'network',
+    source: ({ port }) => `nfs://127.0.0.1:${port}/tree`,
+    options: 'rw',
+    runs: WRITE_RUNS,
+  },
+  {
+    name: 'network, small WRITEs, noac',
+    source: ({ port }) => `nfs://127.0.0.1:${port}/tree`,
+    options: 'rw,rsize=8192,wsize=4096,noac',
+    runs: SHORT_RUNS,
+  },
+  { name: 'near, with grants', source: () => 'tree', options: 'rw', runs: WRITE_RUNS },
+  { name: 'near, shared pages', source: () => 'pages', options: 'rw', runs: SHORT_RUNS },
+];
+
+t.test('every route writes as the directory itself', { skip: cannotMountHere }, async (t) => {
+  const top = makeDirectory(t);
+  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
+  for (const directory of [plain, tree]) {
+    mkdirSync(directory);
+    t.teardown(() => unmark(directory));
+  }
+  const server = await startServer(t, {
+    directory: top,
+    exports: [
+      `tree=${tree},squash=none,clients=127.0.0.1`,
+      `pages=${tree},squash=none,clients=127.0.0.1,grants=pages`,
+      `records=${tree},squash=none,clients=127.0.0.1,grants=none`,
+    ],
+  });
+  const mounts = [];
+  for (const [index, { name, source, options, runs }] of BACKENDS.entries()) {
+    const point = join(top, `mnt${index}`);
+    const mount = await startMount(t, { source: source(server), point, table: server.table, options });
+    mounts.push({ name, point, behind: tree, exceptions: NFS3_EXCEPTIONS, runs, log: mount.log });
+  }
+  await writeSuite(t, plain, mounts);
+  for (const { name, log } of mounts)
+    t.notMatch(log(), /"level":"(error|fatal)"/, `${name}: no fault was logged`);
+  t.notMatch(server.log(), /"level":"(error|fatal)"/, 'no fault was logged by the server');
+});
