@@ -1,0 +1,27 @@
+/** Random programs come out on a mount of nfs-ganesha as in a plain directory. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { freePorts, skipWithout, startGanesha } from '../interop/peers.ts';
+import { cannotMountHere, startMount } from '../support/mounts.ts';
+import { skipWithoutBuild } from '../support/server.ts';
+import { makeDirectory } from '../support/trees.ts';
+import { sameAsPlain } from './suite.ts';
+
+const skip = skipWithout(['ganesha']) || cannotMountHere || skipWithoutBuild();
+
+t.test('random programs on nfs-ganesha', { skip }, async (t) => {
+  const top = makeDirectory(t);
+  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
+  for (const directory of [plain, tree]) mkdirSync(directory);
+  const [nfsPort = 0, mountPort = 0] = await freePorts(2);
+  const ganesha = await startGanesha({ directory: tree, nfsPort, mountPort });
+  t.teardown(() => ganesha.stop());
+  const point = join(top, 'mnt');
+  await startMount(t, {
+    source: `nfs://127.0.0.1:${nfsPort}${tree}?mountport=${mountPort}`,
+    point,
+    options: 'rw',
+  });
+  await sameAsPlain(t, 'nfs-ganesha', plain, point);
+});

@@ -1,0 +1,153 @@
+/**
+ * Random programs on a mount and on a plain directory: every result and the trees that are left are the same. A program
+ * that fails is shrunk to the smallest one that still does, and printed with the seed.
+ *
+ * NEARMOUNT_DIFFERENTIAL_SEED repeats a run, NEARMOUNT_DIFFERENTIAL_RUNS makes it longer.
+ */
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import type { Test } from 'tap';
+import { plainNode, within } from '../support/mounts.ts';
+import { lineOf, program, type Operation } from './program.ts';
+
+type Milliseconds = number;
+
+const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url));
+/** Watchdog of one program, which takes some 50 ms. */
+const PROGRAM_LIMIT: Milliseconds = 20_000;
+/** Programs a backend runs unless the environment says otherwise. */
+const RUNS_DEFAULT = 100;
+/** How long failing programs are shrunk: what is smallest then is shown. */
+const SHRINK_LIMIT: Milliseconds = 60_000;
+
+interface Outcome {
+  readonly results: readonly unknown[];
+  readonly tree: Readonly<Record<string, unknown>>;
+}
+
+interface Task {
+  /** The directory to make and to work in. */
+  readonly make: string;
+  readonly program: readonly Operation[];
+  readonly judge?: boolean;
+  readonly skip?: readonly number[];
+}
+
+/** A worker in a directory, started anew when it has ended or was ended by the watchdog. */
+class Worker {
+  readonly #directory: string;
+  #child: ChildProcessByStdio<Writable, Readable, null> | undefined;
+  #waiting: ((line: string) => void) | undefined;
+
+  constructor(t: Test, directory: string) {
+    this.#directory = directory;
+    t.teardown(() => this.#child?.kill('SIGKILL'));
+  }
+
+  /** @throws Error when it ends, or does not answer within PROGRAM_LIMIT */
+  async run(task: Task): Promise<Outcome> {
+    const child = (this.#child ??= this.#start());
+    const answer = new Promise<string>((resolve) => (this.#waiting = resolve));
+    const gone = once(child, 'exit').then(([status, signal]): never => {
+      throw new Error(`the worker ended (${signal ?? status})`);
+    });
+    gone.catch(() => undefined); // most often the answer is first
+    child.stdin.write(`${JSON.stringify(task)}\n`);
+    try {
+      return JSON.parse(
+        await within(Promise.race([answer, gone]), PROGRAM_LIMIT, () => 'the program hangs'),
+      ) as Outcome;
+    } catch (error) {
+      child.kill('SIGKILL');
+      this.#child = undefined;
+      throw error;
+    }
+  }
+
+  #start(): ChildProcessByStdio<Writable, Readable, null> {
+    const child = spawn(...plainNode(WORKER), { cwd: this.#directory, stdio: ['pipe', 'pipe', 'inherit'] });
+    child.setMaxListeners(0); // one for every program
+    child.stdin.on('error', () => undefined); // one that has ended does not read on
+    createInterface({ input: child.stdout }).on('line', (line) => this.#waiting?.(line));
+    return child;
+  }
+}
+
+/** The first thing that is not the same, or undefined. */
+function difference(operations: readonly Operation[], plain: Outcome, mounted: Outcome): string | undefined {
+  const lines: string[] = [];
+  for (const [index, operation] of operations.entries()) {
+    const [wanted, got] = [JSON.stringify(plain.results[index]), JSON.stringify(mounted.results[index])];
+    lines.push(`${lineOf(operation, index)}  -> ${wanted}`);
+    if (wanted !== got) return [...lines, `   on the mount: ${got}`].join('\n');
+  }
+  const paths = new Set([...Object.keys(plain.tree), ...Object.keys(mounted.tree)]);
+  const wrong = [...paths].filter(
+    (path) => JSON.stringify(plain.tree[path]) !== JSON.stringify(mounted.tree[path]),
+  );
+  if (wrong.length === 0) return undefined;
+  return [
+    ...lines,
+    ...wrong.map(
+      (path) =>
+        `   in the end ${path} is ${JSON.stringify(plain.tree[path])}, on the mount ${JSON.stringify(mounted.tree[path])}`,
+    ),
+  ].join('\n');
+}
+
+function fromEnvironment(name: string, otherwise: number): number {
+  const text = process.env[name];
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${name} must be a whole number: ${text}`);
+  return value;
+}
+
+/**
+ * Runs programs in new directories of both.
+ *
+ * @param plain a directory of the same file system as what is mounted at `point`
+ */
+export async function sameAsPlain(t: Test, name: string, plain: string, point: string): Promise<void> {
+  // 31 bits, as fast-check takes them.
+  const seed = fromEnvironment('NEARMOUNT_DIFFERENTIAL_SEED', Date.now() % 2 ** 31);
+  const numRuns = fromEnvironment('NEARMOUNT_DIFFERENTIAL_RUNS', RUNS_DEFAULT);
+  const [reference, mounted] = [new Worker(t, plain), new Worker(t, point)];
+  let count = 0;
+  let done = 0;
+  let shrinkUntil: Milliseconds = Infinity;
+  const property = fc.asyncProperty(program, async (operations) => {
+    // Smaller programs are taken for good ones from then on, which ends the search.
+    if (performance.now() > shrinkUntil) return;
+    count += 1;
+    const make = `${name}-${count}`;
+    try {
+      const wanted = await reference.run({ make, program: operations, judge: true });
+      const skip = wanted.results.flatMap((result, index) => (result === 'skipped' ? [index] : []));
+      const got = await mounted.run({ make, program: operations, skip });
+      done += wanted.results.length;
+      const wrong = difference(operations, wanted, got);
+      if (wrong !== undefined) throw new Error(wrong);
+    } catch (error) {
+      shrinkUntil = Math.min(shrinkUntil, performance.now() + SHRINK_LIMIT);
+      throw error;
+    }
+  });
+  const details = await fc.check(property, { seed, numRuns });
+  t.comment(`${name}: seed ${seed}, ${details.numRuns} programs, ${done} operations`);
+  if (details.failed) {
+    const [operations = []] = details.counterexample ?? [];
+    const { errorInstance } = details;
+    const why = errorInstance instanceof Error ? errorInstance.message : 'no error';
+    t.fail(`${name} differs from a plain directory; NEARMOUNT_DIFFERENTIAL_SEED=${seed} shows it again`, {
+      program: operations.map(lineOf),
+      why: why.split('\n'),
+    });
+    return;
+  }
+  t.equal(details.numRuns, numRuns, `${numRuns} programs of seed ${seed} came out the same`);
+}

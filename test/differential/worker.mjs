@@ -1,0 +1,173 @@
+/**
+ * Runs programs of file operations (see program.ts) in directories. A request is one JSON document a line, its answer
+ * another: {make: directory, program, skip} is answered by {results, tree}, where results are values, names of errors,
+ * or 'skipped', and tree is what is there in the end.
+ *
+ * With `judge` an operation that a backend with kept names cannot do alike is skipped instead of performed: a directory
+ * is removed or replaced while a file without a name is open. Such a file may have been in it, and has its kept name
+ * there (RFC 1813 knows of no open files). `skip` lists what another run skipped.
+ */
+import { Buffer } from 'node:buffer';
+import fs from 'node:fs';
+import { createInterface } from 'node:readline';
+import { attempt, kind, kindOf, sha256 } from '../conformance/write/facts.mjs';
+import {
+  copyFileRange,
+  fchmod,
+  mknod,
+  withReadMap,
+  withSharedMap,
+} from '../conformance/write/system-calls.mjs';
+
+/** Times after this are not told exactly: the present one. In milliseconds. */
+const LONG_AGO_MS = 1_100_000_000_000;
+const KEPT_NAME = /^(\.nfs|\.fuse_hidden)[0-9a-f]{8,}$/;
+const EBADF = 9;
+
+const slots = new Map();
+
+function fdOf(slot) {
+  const fd = slots.get(slot);
+  if (fd === undefined) throw { errno: -EBADF };
+  return fd;
+}
+
+/** Bytes that tell which operation wrote them. */
+const pattern = (index, bytes) => Buffer.alloc(bytes, `${index};`);
+const shown = (buffer) =>
+  buffer.length <= 40 ? buffer.toString('latin1') : `${buffer.length} bytes ${sha256(buffer)}`;
+const mtimeOf = ({ mtimeMs }) => (mtimeMs < LONG_AGO_MS ? mtimeMs : 'recent');
+
+function facts(stat) {
+  return { ...kind(stat), mtime: mtimeOf(stat) };
+}
+
+function close(slot) {
+  const fd = slots.get(slot);
+  if (fd === undefined) throw { errno: -EBADF };
+  slots.delete(slot);
+  fs.closeSync(fd);
+}
+
+function readSome(fd, bytes, offset) {
+  const buffer = Buffer.alloc(bytes);
+  return shown(buffer.subarray(0, fs.readSync(fd, buffer, 0, bytes, offset)));
+}
+
+/** The part of a file that can be mapped: beyond its end a touch is a fatal signal. */
+function mapped(slot, offset, bytes, map, action) {
+  const fd = fdOf(slot);
+  const stat = fs.fstatSync(fd);
+  const length = Math.min(bytes, stat.size - offset);
+  if (!stat.isFile() || length <= 0) return 'nothing to map';
+  return map(fd, offset + length, 0, (memory) => action(memory.subarray(offset)));
+}
+
+const names = (path) =>
+  fs
+    .readdirSync(path)
+    .filter((name) => !KEPT_NAME.test(name))
+    .sort();
+
+const operations = {
+  open: ({ slot, path, flags, mode }) => {
+    if (slots.has(slot)) close(slot);
+    // A FIFO without the other end must not wait.
+    const bits = flags.reduce((all, flag) => all | fs.constants[`O_${flag}`], fs.constants.O_NONBLOCK);
+    slots.set(slot, fs.openSync(path, bits, mode));
+  },
+  close: ({ slot }) => close(slot),
+  fsync: ({ slot }) => fs.fsyncSync(fdOf(slot)),
+  fdatasync: ({ slot }) => fs.fdatasyncSync(fdOf(slot)),
+  fstat: ({ slot }) => {
+    // How many links an unlinked file has is not told: it has a kept name.
+    const { nlink, ...rest } = facts(fs.fstatSync(fdOf(slot)));
+    return { ...rest, linked: nlink > 1 };
+  },
+  readAll: ({ slot }) => readSome(fdOf(slot), 400_000, 0),
+  read: ({ slot, bytes }) => readSome(fdOf(slot), bytes, null),
+  write: ({ slot, bytes }, index) => fs.writeSync(fdOf(slot), pattern(index, bytes)),
+  pread: ({ slot, offset, bytes }) => readSome(fdOf(slot), bytes, offset),
+  pwrite: ({ slot, offset, bytes }, index) =>
+    fs.writeSync(fdOf(slot), pattern(index, bytes), 0, bytes, offset),
+  mapWrite: ({ slot, offset, bytes }, index) =>
+    mapped(slot, offset, bytes, withSharedMap, (memory) => {
+      memory.set(pattern(index, memory.length));
+    }),
+  mapRead: ({ slot, offset, bytes }) => mapped(slot, offset, bytes, withReadMap, (memory) => shown(memory)),
+  ftruncate: ({ slot, size }) => fs.ftruncateSync(fdOf(slot), size),
+  fchmod: ({ slot, mode }) => fchmod(fdOf(slot), mode),
+  futimes: ({ slot, seconds }) => fs.futimesSync(fdOf(slot), seconds, seconds),
+  copy: ({ slot, to, bytes }) => copyFileRange(fdOf(slot), fdOf(to), bytes),
+  truncate: ({ path, size }) => fs.truncateSync(path, size),
+  mkdir: ({ path, mode }) => fs.mkdirSync(path, mode),
+  chmod: ({ path, mode }) => fs.chmodSync(path, mode),
+  mkfifo: ({ path, mode }) => mknod(path, fs.constants.S_IFIFO | mode),
+  chown: ({ path, uid, gid }) => fs.chownSync(path, uid, gid),
+  lchown: ({ path, uid, gid }) => fs.lchownSync(path, uid, gid),
+  utimes: ({ path, seconds }) => fs.utimesSync(path, seconds, seconds),
+  lutimes: ({ path, seconds }) => fs.lutimesSync(path, seconds, seconds),
+  rename: ({ path, to }) => fs.renameSync(path, to),
+  link: ({ path, to }) => fs.linkSync(path, to),
+  symlink: ({ path, target }) => fs.symlinkSync(target, path),
+  rmdir: ({ path }) => fs.rmdirSync(path),
+  unlink: ({ path }) => fs.unlinkSync(path),
+  stat: ({ path }) => facts(fs.statSync(path)),
+  lstat: ({ path }) => facts(fs.lstatSync(path)),
+  readdir: ({ path }) => names(path),
+  readlink: ({ path }) => fs.readlinkSync(path),
+  readFile: ({ path }) => {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+    try {
+      return readSome(fd, 400_000, null);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
+  fsyncDirectory: ({ path }) => {
+    const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+    try {
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
+};
+
+/** Everything there is below a directory, by path. */
+function treeOf(at) {
+  return Object.fromEntries(
+    names(at).flatMap((name) => {
+      const path = `${at}/${name}`;
+      const { type, ...stat } = facts(fs.lstatSync(path));
+      if (type === 'directory') return [[path, { type, ...stat }], ...Object.entries(treeOf(path))];
+      if (type === 'link') return [[path, { type, ...stat, target: fs.readlinkSync(path) }]];
+      if (type !== 'file') return [[path, { type, ...stat }]];
+      return [[path, { type, ...stat, content: shown(fs.readFileSync(path)) }]];
+    }),
+  );
+}
+
+function isUnsayable({ op, path, to }) {
+  const directory = op === 'rmdir' ? path : op === 'rename' ? to : undefined;
+  if (directory === undefined || attempt(() => kindOf(directory).type) !== 'directory') return false;
+  return [...slots.values()].some((fd) => fs.fstatSync(fd).nlink === 0);
+}
+
+const top = process.cwd();
+
+function run({ make, program, judge, skip = [] }) {
+  process.chdir(top);
+  fs.mkdirSync(make);
+  process.chdir(make);
+  const results = program.map((operation, index) => {
+    if (skip.includes(index) || (judge && isUnsayable(operation))) return 'skipped';
+    return attempt(() => operations[operation.op](operation, index));
+  });
+  for (const slot of [...slots.keys()]) close(slot);
+  return { results, tree: treeOf('.') };
+}
+
+createInterface({ input: process.stdin }).on('line', (line) => {
+  process.stdout.write(`${JSON.stringify(run(JSON.parse(line)))}\n`);
+});
