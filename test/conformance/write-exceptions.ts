@@ -38,18 +38,8 @@ function asNfstime3(nanoseconds: string): string {
 /** A list of names with one more among them. */
 const withKept = (names: unknown): unknown => ['.nfs: file', ...(names as string[])].sort();
 
-/** What NFSv3 cannot say. */
-export const NFS3_EXCEPTIONS: readonly WriteException[] = [
-  {
-    cases: /^fallocate( KEEP_SIZE| PUNCH_HOLE)?$/,
-    reason: `${NO_PROCEDURE}: EOPNOTSUPP, which posix_fallocate(3) and cp know what to do about`,
-    expected: () => ({ value: ['EOPNOTSUPP', ...UNTOUCHED] }),
-  },
-  {
-    cases: /^fallocate: too large$/,
-    reason: `${NO_PROCEDURE}: EOPNOTSUPP`,
-    expected: ({ value }) => ({ value: [expectedOfTooLarge(value), 0] }),
-  },
+/** Holes, where bytes travel in records: a granted file is asked itself. */
+const HOLES: readonly WriteException[] = [
   {
     cases: /^SEEK_DATA from /,
     reason: `${NO_PROCEDURE}: the whole file is data`,
@@ -59,6 +49,15 @@ export const NFS3_EXCEPTIONS: readonly WriteException[] = [
     cases: /^SEEK_HOLE from /,
     reason: `${NO_PROCEDURE}: the only hole is behind the file`,
     expected: () => ({ value: SPARSE_BYTES }),
+  },
+];
+
+/** What NFSv3 cannot say, and what goes by NFSv3 even where bytes are shared. */
+export const GRANTED_EXCEPTIONS: readonly WriteException[] = [
+  {
+    cases: /^fallocate( KEEP_SIZE| PUNCH_HOLE)?$/,
+    reason: `${NO_PROCEDURE}: EOPNOTSUPP, which posix_fallocate(3) and cp know what to do about`,
+    expected: () => ({ value: ['EOPNOTSUPP', ...UNTOUCHED] }),
   },
   {
     cases: /^(RENAME_NOREPLACE onto nothing|RENAME_NOREPLACE of a directory)$/,
@@ -105,11 +104,27 @@ export const NFS3_EXCEPTIONS: readonly WriteException[] = [
   },
 ];
 
-/** An offset and a length that end beyond off_t are refused before any file system is asked. */
-function expectedOfTooLarge(value: unknown): unknown {
-  const [directory] = value as [string, number];
-  return directory === 'EFBIG' ? 'EFBIG' : 'EOPNOTSUPP';
-}
+/** What NFSv3 cannot say. */
+export const NFS3_EXCEPTIONS: readonly WriteException[] = [...GRANTED_EXCEPTIONS, ...HOLES];
+
+/** Of an export that is read-only at the server, in a mount that is not. */
+export const READ_ONLY_EXPORT_EXCEPTIONS: readonly WriteException[] = [
+  {
+    cases: /^read-only: (unlink|rmdir) of what is missing$/,
+    reason: 'the kernel looks for the name before it asks a file system that it takes for writable',
+    expected: ({ value }) => ({ value: ['ENOENT', ...(value as unknown[]).slice(1)] }),
+  },
+  {
+    cases: /^read-only: access for writing/,
+    reason: 'with default_permissions the kernel answers access(2) from modes and never sends ACCESS',
+    expected: ({ value }) => ({ value: ['done', ...(value as unknown[]).slice(1)] }),
+  },
+  {
+    cases: /^read-only: rename with RENAME_NOREPLACE$/,
+    reason: 'RFC 1813 section 3.3.14: RENAME always replaces its target; EINVAL, as NFS clients answer',
+    expected: ({ value }) => ({ value: ['EINVAL', ...(value as unknown[]).slice(1)] }),
+  },
+];
 
 const MILLISECOND = 1_000_000n;
 const inMilliseconds = (nanoseconds: unknown): unknown =>

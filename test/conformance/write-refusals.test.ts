@@ -7,6 +7,7 @@ import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { startServer, type ServerProcess } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 import { FILE_SYSTEMS } from '../trees/file-systems.ts';
+import { READ_ONLY_EXPORT_EXCEPTIONS } from './write-exceptions.ts';
 import { makeLinks, writeSuite, type ProbeRun } from './write-suite.ts';
 
 /** The two ways of our own that differ in how an error travels. */
@@ -65,15 +66,13 @@ t.test('a read-only export and a read-only mount', { skip: cannotMountHere }, as
     exports: [exportOf('open', tree), exportOf('closed', tree, ',ro')],
   });
   const runs: ProbeRun[] = [{ groups: 'readOnly', directory: 'files' }];
-  const mounts = [
-    ...(await mountAll(t, server, top, 'open', 'ro')),
-    ...(await mountAll(t, server, top, 'closed', 'rw')),
-  ];
-  await writeSuite(
-    t,
-    plain,
-    mounts.map((mount) => ({ ...mount, runs })),
-  );
+  const open = await mountAll(t, server, top, 'open', 'ro');
+  const closed = await mountAll(t, server, top, 'closed', 'rw');
+  const exceptions = READ_ONLY_EXPORT_EXCEPTIONS;
+  await writeSuite(t, plain, [
+    ...open.map((mount) => ({ ...mount, runs })),
+    ...closed.map((mount) => ({ ...mount, runs, exceptions })),
+  ]);
 });
 
 t.test('a full file system, and one without inodes', { skip: cannotMountHere }, async (t) => {

@@ -15,15 +15,15 @@ const number = process.argv[2];
 
 const rounds = (action) => Array.from({ length: ROUNDS }, (_, round) => attempt(() => action(round)));
 
-const append = (flags) =>
+const append = (lines, flags) =>
   withFile('appended', O_WRONLY | O_APPEND | O_CREAT | flags, (fd) => {
-    for (let round = 0; round < 100; round += 1)
+    for (let round = 0; round < lines; round += 1)
       fs.writeSync(fd, `process ${number}, line ${round}, ${'x'.repeat(round)}\n`);
   });
 
 const tasks = {
-  append: () => append(0),
-  'append-sync': () => append(O_SYNC),
+  append: () => append(100, 0),
+  'append-sync': () => append(10, O_SYNC),
   create: () => rounds((round) => withFile(`file-${round}`, 'wx', () => 'made')),
   mkdir: () => rounds((round) => fs.mkdirSync(`directory-${round}`)),
   link: () => {
