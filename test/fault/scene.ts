@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { startMount, type RunningMount, type Teardown } from '../support/mounts.ts';
+import { startMount, type MountOptions, type RunningMount, type Teardown } from '../support/mounts.ts';
 import { startServer, type ServerProcess } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
 
@@ -12,9 +12,14 @@ export interface Scene {
   readonly top: string;
   readonly tree: string;
   readonly point: string;
-  /** Starts a server of `tree`; `port` keeps the address of an earlier one. */
-  readonly serve: (options?: { port?: number; args?: readonly string[] }) => Promise<ServerProcess>;
-  readonly mount: (options?: { source?: string; options?: string; table?: string }) => Promise<RunningMount>;
+  /** Starts a server of `tree`, or of other `exports`; `port` keeps the address of an earlier one. */
+  readonly serve: (options?: {
+    port?: number;
+    args?: readonly string[];
+    exports?: readonly string[];
+  }) => Promise<ServerProcess>;
+  /** Mounts it at `point`, or another place. */
+  readonly mount: (options?: Partial<MountOptions>) => Promise<RunningMount>;
 }
 
 type TestLike = Teardown & { teardown: (action: () => Promise<unknown>) => unknown };
