@@ -1,4 +1,5 @@
 /** A tree of the kind archives hold: many small files, links of both kinds, modes, times to the nanosecond, odd names. */
+import { execFileSync } from 'node:child_process';
 import { chmodSync, linkSync, lutimesSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { patternBytes } from '../support/trees.ts';
@@ -9,6 +10,7 @@ const BYTES_MAX = 24 * 1024;
 const SIZE_STEP = 40_503;
 const LARGE_BYTES = 5 * 1024 * 1024 + 3;
 const FIRST_TIME = 1_500_000_000;
+const LAST_TIME = 1_600_000_000;
 const MODES = [0o644, 0o600, 0o755, 0o444, 0o4755];
 
 /** Makes `files` regular files and some more entries in a new directory. */
@@ -36,4 +38,21 @@ export function makeSourceTree(root: string, files: number): void {
   mkdirSync(join(root, 'read-only'));
   writeFileSync(join(root, 'read-only/file'), 'x');
   chmodSync(join(root, 'read-only'), 0o555);
+  setOldTimes(root);
+}
+
+/** To the past: rsync takes times of one second for equal where it has just made a directory, a link or a file. */
+export function setOldTimes(root: string): void {
+  execFileSync('find', [
+    root,
+    '-newermt',
+    `@${LAST_TIME}`,
+    '-exec',
+    'touch',
+    '-h',
+    '-d',
+    `@${FIRST_TIME}.123456789`,
+    '{}',
+    '+',
+  ]);
 }
