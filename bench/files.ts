@@ -12,6 +12,8 @@ export interface TreeSize {
   readonly smallFiles: number;
   /** In each of the two trees for stat and list. */
   readonly treeFiles: number;
+  /** Of each file that is written. */
+  readonly writeBytes: number;
 }
 
 const FILES_PER_DIRECTORY = 100;
@@ -29,13 +31,19 @@ export interface Tree {
   readonly large: string;
   readonly pread: string;
   readonly mmap: string;
+  readonly smallDirectory: string;
   readonly small: readonly string[];
   readonly stat: readonly string[];
   readonly list: string;
 }
 
 export function bytesOf(size: TreeSize): number {
-  return size.largeBytes + 2 * size.randomBytes + (size.smallFiles + 2 * size.treeFiles) * SMALL_FILE_BYTES;
+  return (
+    size.largeBytes +
+    size.writeBytes +
+    2 * size.randomBytes +
+    (size.smallFiles + 2 * size.treeFiles) * SMALL_FILE_BYTES
+  );
 }
 
 /** Makes the tree in an empty directory. Rejects with the file system's error or InterruptedError. */
@@ -81,7 +89,8 @@ export async function makeTree(
   // Empty: only their names and attributes are read, and some disks take long to free many blocks.
   const stat = await make('stat', size.treeFiles, () => 0);
   await make('list', size.treeFiles, () => 0);
-  return { root, large: 'large.bin', pread: 'pread.bin', mmap: 'mmap.bin', small, stat, list: 'list' };
+  const files = { large: 'large.bin', pread: 'pread.bin', mmap: 'mmap.bin' };
+  return { root, ...files, smallDirectory: 'small', small, stat, list: 'list' };
 }
 
 function namesIn(directory: string, count: number): string[] {

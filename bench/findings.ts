@@ -1,9 +1,10 @@
 /** What a run of the benchmark found out, and what follows from it. */
-import { rateOf, type TimedResult, type Workload } from '../src/cli/bench/tasks.ts';
+import type { TimedResult } from '../src/cli/bench/tasks.ts';
 import { summarize, type Summary } from '../src/cli/demo/timed-reads.ts';
 import { BASE } from './contenders/all.ts';
 import type { TreeSize } from './files.ts';
 import type { Machine } from './machine.ts';
+import { countsBytes, rateOf, type Workload } from './workloads.ts';
 
 export type Standing =
   | { readonly state: 'measured' }
@@ -32,7 +33,7 @@ export interface Measured {
 
 export interface Settings extends TreeSize {
   readonly rounds: number;
-  /** Longest time of one measurement, but for the sequential one. */
+  /** Longest time of one measurement, but for the sequential one and those that write. */
   readonly seconds: number;
   readonly quick: boolean;
 }
@@ -82,7 +83,7 @@ export interface Row {
   readonly rate: Summary;
   /** To the files themselves. */
   readonly ratio: Summary | undefined;
-  /** Processor seconds for a GiB read sequentially, else microseconds for one operation. */
+  /** Processor seconds for a GiB read or written sequentially, else microseconds for one operation. */
   readonly cpu: Summary;
 }
 
@@ -102,7 +103,7 @@ export function rowsOf(findings: Findings, workload: Workload): readonly Row[] {
         ratio: ratio(findings, entrant.name, BASE.name, workload),
         cpu: summarize(
           measured.map(({ cpuSeconds, result }) =>
-            workload === 'sequential'
+            countsBytes(workload)
               ? cpuSeconds / (result.bytes / 1024 ** 3)
               : (cpuSeconds * US_PER_SECOND) / result.operations,
           ),
@@ -114,7 +115,7 @@ export function rowsOf(findings: Findings, workload: Workload): readonly Row[] {
 
 /** The unit of `Row.cpu`. */
 export function cpuUnit(workload: Workload): string {
-  return workload === 'sequential' ? 'CPU s per GiB' : 'CPU µs each';
+  return countsBytes(workload) ? 'CPU s per GiB' : 'CPU µs each';
 }
 
 export function titleOf({ entrants }: Findings, name: string): string {

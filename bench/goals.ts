@@ -1,5 +1,4 @@
 /** The ratios this project wants to reach, held against what was measured. */
-import type { Workload } from '../src/cli/bench/tasks.ts';
 import type { Summary } from '../src/cli/demo/timed-reads.ts';
 import { bindfs } from './contenders/bindfs.ts';
 import { fuseNative } from './contenders/fuse-native.ts';
@@ -9,6 +8,7 @@ import { rclone } from './contenders/rclone.ts';
 import { sshfs } from './contenders/sshfs.ts';
 import type { Contender } from './contenders/contender.ts';
 import { ratio, type Findings } from './findings.ts';
+import type { Workload } from './workloads.ts';
 
 interface Goal {
   readonly workload: Workload;
@@ -28,6 +28,9 @@ const GOALS: readonly Goal[] = [
   { workload: 'sequential', contender: nearSegments, other: network, bound: 2, comparison: 'at least' },
   { workload: 'sequential', contender: network, other: sshfs, bound: 1, comparison: 'more than' },
   { workload: 'sequential', contender: network, other: rclone, bound: 1, comparison: 'more than' },
+  { workload: 'write', contender: network, other: sshfs, bound: 1, comparison: 'more than' },
+  { workload: 'write', contender: network, other: rclone, bound: 1, comparison: 'more than' },
+  { workload: 'untar', contender: network, other: sshfs, bound: 1, comparison: 'at least' },
 ];
 
 export interface GoalVerdict {

@@ -9,3 +9,5 @@ export const END_GRACE_MS = 5_000;
 export const PROGRAM_LIMIT_MS = 300_000;
 /** How long the sequential read of the large file may take, in seconds: above what the slowest contender needs. */
 export const SEQUENTIAL_SECONDS_MAX = 60;
+/** How long one measurement of writing may take, in milliseconds: above what the slowest contender needs. */
+export const WRITE_LIMIT_MS = 300_000;

@@ -32,6 +32,7 @@ const QUICK = {
   randomBytes: 4 * MEBIBYTE,
   smallFiles: 100,
   treeFiles: 300,
+  writeBytes: 4 * MEBIBYTE,
 } as const;
 
 interface Options {
@@ -41,6 +42,7 @@ interface Options {
   readonly randomSize: number;
   readonly files: number;
   readonly treeFiles: number;
+  readonly writeSize: number;
   readonly only?: string;
   readonly quick?: boolean;
   readonly dir: string;
@@ -72,6 +74,12 @@ const command = new Command('npm run bench --')
     'files of each tree for stat and list',
     wholeNumber('--tree-files', 1, FILES_MAX),
     20_000,
+  )
+  .option(
+    '--write-size <bytes>',
+    'of the files that are written, in whole MiB',
+    parseSize('--write-size', MEBIBYTE, SIZE_MAX_BYTES),
+    256 * MEBIBYTE,
   )
   .option('--only <names>', `some of ${CONTENDERS.map(({ name }) => name).join(',')}`)
   .option('--quick', 'small files and one round: whether everything works, not how fast')
@@ -105,6 +113,7 @@ function settingsOf(options: Options): Omit<BenchSettings, 'workDirectory'> {
           randomBytes: options.randomSize,
           smallFiles: options.files,
           treeFiles: options.treeFiles,
+          writeBytes: Math.ceil(options.writeSize / MEBIBYTE) * MEBIBYTE,
         }),
     quick: options.quick === true,
     only,

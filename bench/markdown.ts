@@ -1,7 +1,7 @@
 /** docs/benchmarks.md */
-import { WORKLOADS, WORKLOAD_TITLES } from '../src/cli/bench/tasks.ts';
 import type { Findings } from './findings.ts';
 import { absence, goalsTable, tableOf } from './report.ts';
+import { WORKLOADS, WORKLOAD_TITLES } from './workloads.ts';
 
 export function writeMarkdown(findings: Findings): string {
   const { date, machine, settings, checkedBytes } = findings;
@@ -19,8 +19,8 @@ something: on another machine, or on a busy one, every figure is another.
 - Machine: ${machine.kernel}, ${machine.cpus} CPUs (${machine.cpuModel}), ${machine.memoryGib} GiB of memory, files on ${machine.fileSystem}, Node.js ${machine.node};
   load average ${machine.loadBefore.toFixed(2)} in the minute before
 - Files: one of ${mebibytes(settings.largeBytes)} MiB read sequentially, two of ${mebibytes(settings.randomBytes)} MiB read at random, ${settings.smallFiles} small ones, two trees of
-  ${settings.treeFiles} files
-- ${settings.rounds} rounds; at most ${settings.seconds} s a measurement, but for the sequential one
+  ${settings.treeFiles} files; written are files of ${mebibytes(settings.writeBytes)} MiB and a copy of the small ones
+- ${settings.rounds} rounds; at most ${settings.seconds} s a measurement, but for the sequential one and those that write
 - Every contender read ${mebibytes(checkedBytes)} MiB before, and its SHA-256 was that of the files
 
 ## Results
@@ -51,13 +51,20 @@ ${absent.length === 0 ? 'Everybody did.' : absent.map((line) => `- ${cell(line)}
 - Everything runs in mount, network and process namespaces of its own, with other people's programs as they are
   installed and with their defaults, but for what is said in their names.
 - Checksums are compared apart from what is timed.
+- Who writes makes files of names that were never used, by plain calls too: 1 MiB a call, a file that did not exist, timed
+  to the end of \`close\`, or of \`fsync\` and \`close\`; every eighth page of a file that is a hole, in random order, timed to
+  the end of \`fsync\`; \`tar x\` of an archive that is in the page cache, timed to the end of tar.
+- Before each time the disk has nothing to write back (\`sync -f\`); after it, every byte and every name is compared
+  on the server's disk, not through who wrote it, and removed. \`close\` alone promises nothing about a disk on the files
+  themselves, on bindfs, sshfs and rclone; a mount of ours has then asked the server to write it there (COMMIT), and so pays
+  for more. rclone without a cache cannot write at random.
 
 Read with care: one machine is client and server at once, so both sides share its processors; loopback has no latency;
 short measurements are noisy, which the spread shows.
 
 ## Repeat it
 
-As root on Debian 12, in a checkout, with about ${Math.ceil((3 * settings.largeBytes) / 1024 ** 3) + 1} GiB free on a file system that is not an overlay:
+As root on Debian 12, in a checkout, with about ${Math.ceil((3 * settings.largeBytes + settings.writeBytes) / 1024 ** 3) + 1} GiB free on a file system that is not an overlay:
 
 \`\`\`sh
 apt-get install bindfs sshfs openssh-sftp-server socat rclone fuse3 glusterfs-server glusterfs-client \\

@@ -1,10 +1,10 @@
 /** The benchmark's results on the terminal, and as one JSON document. */
-import { WORKLOADS, WORKLOAD_TITLES, WORKLOAD_UNITS, type Workload } from '../src/cli/bench/tasks.ts';
 import { formatRange, formatRate } from '../src/cli/bench/mount-report.ts';
 import type { Summary } from '../src/cli/demo/timed-reads.ts';
 import { printTable, visible, type CliStreams } from '../src/cli/output.ts';
 import { cpuUnit, rowsOf, type Entrant, type Findings } from './findings.ts';
 import { judgeGoals } from './goals.ts';
+import { WORKLOADS, WORKLOAD_TITLES, WORKLOAD_UNITS, type Workload } from './workloads.ts';
 
 export function formatRatio({ median, minimum, maximum }: Summary): string {
   return `${median.toFixed(3)} (${minimum.toFixed(2)}-${maximum.toFixed(2)})`;

@@ -1,13 +1,7 @@
 /** Contenders, measured in turn: A B C, A B C, each round on fresh mounts. */
 import { mkdirSync } from 'node:fs';
 import { runChecksum, runTimedTask, type TaskRun } from '../src/cli/bench/run-task.ts';
-import {
-  WORKLOADS,
-  type Checksum,
-  type TimedResult,
-  type TimedTask,
-  type Workload,
-} from '../src/cli/bench/tasks.ts';
+import type { Checksum, TimedResult, TimedTask, Workload as ReadWorkload } from '../src/cli/bench/tasks.ts';
 import type { Progress } from '../src/cli/demo/progress.ts';
 import { RANDOM_READS_MAX } from '../src/cli/bench/limits.ts';
 import { Company } from './company.ts';
@@ -17,6 +11,8 @@ import type { Tree } from './files.ts';
 import type { Entrant, Measured, Settings, Standing } from './findings.ts';
 import { SEQUENTIAL_SECONDS_MAX } from './limits.ts';
 import { builtProgram } from './package-root.ts';
+import { isWriting, WORKLOADS, type Workload } from './workloads.ts';
+import { Writing } from './writing/course.ts';
 
 export interface Course {
   readonly workDirectory: string;
@@ -44,12 +40,22 @@ export interface Outcome {
 export class Rounds {
   readonly #course: Course;
   readonly #run: TaskRun;
+  readonly #writing: Writing;
   readonly #companies: Company[] = [];
   readonly #standings = new Map<Contender, Standing>();
   #runners: Runner[] = [];
 
   constructor(course: Course) {
     this.#course = course;
+    const { workDirectory, tree, settings, signal } = course;
+    this.#writing = new Writing({
+      workDirectory,
+      signal,
+      source: tree.root,
+      writeBytes: settings.writeBytes,
+      packed: tree.smallDirectory,
+      packedFiles: tree.small.length,
+    });
     this.#run = { signal: course.signal, worker: builtProgram('cli/bench/worker.js') };
   }
 
@@ -63,7 +69,8 @@ export class Rounds {
     }
     const checking = progress.phase('comparing checksums', this.#runners.length);
     const checkedBytes = await this.#check(() => checking.advance(1));
-    const timing = progress.phase('measuring', settings.rounds * WORKLOADS.length * this.#runners.length);
+    const measured = WORKLOADS.reduce((sum, workload) => sum + this.#runnersOf(workload).length, 0);
+    const timing = progress.phase('measuring', settings.rounds * measured);
     const measurements: Measured[] = [];
     for (let round = 1; round <= settings.rounds; round += 1) {
       await this.#mountAll(`round-${round}`, 'failed');
@@ -182,11 +189,14 @@ export class Rounds {
   async #measure(round: number, workload: Workload, advance: () => void): Promise<Measured[]> {
     const found: Measured[] = [];
     // Nobody keeps a place in the order: each round begins with somebody else.
-    const first = (round - 1) % this.#runners.length;
-    for (const runner of [...this.#runners.slice(first), ...this.#runners.slice(0, first)]) {
+    const runners = this.#runnersOf(workload);
+    const first = (round - 1) % runners.length;
+    for (const runner of [...runners.slice(first), ...runners.slice(0, first)]) {
       try {
         const before = runner.company.cpuSeconds();
-        const result = await this.#time(runner, workload, round);
+        const result = isWriting(workload)
+          ? await this.#writing.time(workload, runner.contender.name, runner.root, round)
+          : await this.#time(runner, workload, round);
         const cpuSeconds = result.cpuSeconds + runner.company.cpuSeconds() - before;
         found.push({ contender: runner.contender.name, workload, round, result, cpuSeconds });
       } catch (error) {
@@ -197,13 +207,18 @@ export class Rounds {
     return found;
   }
 
+  #runnersOf(workload: Workload): readonly Runner[] {
+    if (!isWriting(workload)) return this.#runners;
+    return this.#runners.filter(({ contender }) => contender.writes?.includes(workload) === true);
+  }
+
   /** Where it happened says nothing to a reader: the directory is gone when the report is there. */
   #messageOf(error: unknown): string {
     const message = error instanceof Error ? error.message : String(error);
     return message.replaceAll(`${this.#course.workDirectory}/`, '');
   }
 
-  async #time(runner: Runner, workload: Workload, round: number): Promise<TimedResult> {
+  async #time(runner: Runner, workload: ReadWorkload, round: number): Promise<TimedResult> {
     const { settings } = this.#course;
     const task = this.#taskOf(workload, runner, round);
     const result = await runTimedTask(task, this.#run);
@@ -214,7 +229,7 @@ export class Rounds {
     return result;
   }
 
-  #taskOf(workload: Workload, { root, open }: Runner, round: number): TimedTask {
+  #taskOf(workload: ReadWorkload, { root, open }: Runner, round: number): TimedTask {
     const { tree, settings } = this.#course;
     const { seconds } = settings;
     // A client's copies of large files would fill the memory that the files themselves are to stay in.

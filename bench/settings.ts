@@ -9,6 +9,7 @@ export const settingsDocument = z.object({
   randomBytes: z.number(),
   smallFiles: z.number(),
   treeFiles: z.number(),
+  writeBytes: z.number(),
   /** Names of contenders; all when empty. */
   only: z.array(z.string()),
   workDirectory: z.string(),

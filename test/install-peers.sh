@@ -4,7 +4,7 @@
 # skips and says so. NEARMOUNT_NO_INSTALL=1 turns it off.
 set -u
 
-peers=(libnfs-utils nfs-ganesha nfs-ganesha-vfs rpcbind tshark iproute2 attr acl rsync fuse3 libfuse2 xfsprogs btrfs-progs)
+peers=(libnfs-utils nfs-ganesha nfs-ganesha-vfs rpcbind tshark iproute2 attr acl rsync git sqlite3 fuse3 libfuse2 xfsprogs btrfs-progs)
 # A kernel as a guest: 41 MB to download, 105 MB on disk.
 peers+=(user-mode-linux kmod ethtool)
 

@@ -2,6 +2,7 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Company } from '../company.ts';
+import type { WriteWorkload } from '../writing/tasks.ts';
 
 /** A program or package that has to be there. */
 export interface Requirement {
@@ -19,6 +20,8 @@ export interface Contender {
   readonly requirements: readonly Requirement[];
   /** Of a mount of ours: what a file must say of itself, or something else would be measured than the title says. */
   readonly expects?: { readonly route: string; readonly dataPath: string };
+  /** What it can do beside reading; nothing when left out. */
+  readonly writes?: readonly WriteWorkload[];
   /** Starts what serves the tree, once. Rejects where that cannot be done here. */
   readonly open: (scene: Scene) => Promise<OpenContender>;
 }

@@ -1,6 +1,7 @@
 /** Nearmount's own data paths and routes, each with a server of its own. */
 import { hasContent } from '../company.ts';
 import { builtProgram } from '../package-root.ts';
+import { WRITE_WORKLOADS, type WriteWorkload } from '../writing/tasks.ts';
 import type { Contender } from './contender.ts';
 
 const MAIN = builtProgram('cli/main.js');
@@ -12,19 +13,22 @@ interface Way {
   /** The list of -o. */
   readonly options: string;
   readonly expects: { readonly route: string; readonly dataPath: string };
+  readonly writes?: readonly WriteWorkload[];
 }
 
-function nearmount({ name, title, grants, options, expects }: Way): Contender {
+function nearmount({ name, title, grants, options, expects, writes }: Way): Contender {
   return {
     name,
     title,
     requirements: [],
     expects,
+    ...(writes === undefined ? {} : { writes }),
     open: async ({ source, company }) => {
       const { directory } = company;
       const table = `${directory}/table.db`;
+      const access = writes === undefined ? 'ro,' : '';
       const words = [
-        ...['--export', `bench=${source},ro,squash=none,clients=127.0.0.0/8,grants=${grants}`],
+        ...['--export', `bench=${source},${access}squash=none,clients=127.0.0.0/8,grants=${grants}`],
         ...['--listen', '127.0.0.1:0', '--socket', `${directory}/s.sock`, '--state', `${directory}/state`],
         ...['--colocation', table, '--name', `bench-${name}`, '--log-level', 'warn', '--json'],
       ];
@@ -72,6 +76,7 @@ export const nearRecords = nearmount({
   grants: 'none',
   options: 'route=near',
   expects: { route: 'near', dataPath: 'wire' },
+  writes: WRITE_WORKLOADS,
 });
 
 export const network = nearmount({
@@ -80,4 +85,5 @@ export const network = nearmount({
   grants: 'none',
   options: 'route=network',
   expects: { route: 'network', dataPath: 'wire' },
+  writes: WRITE_WORKLOADS,
 });

@@ -5,6 +5,8 @@ export const rclone: Contender = {
   name: 'rclone',
   title: 'rclone mount',
   requirements: [program('rclone', 'rclone'), program('fusermount3', 'fuse3')],
+  // Without a cache of files it writes from beginning to end and in no other order.
+  writes: ['write', 'write-fsync', 'untar'],
   open: ({ source, company }) =>
     Promise.resolve({
       hasClientCache: true,

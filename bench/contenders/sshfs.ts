@@ -1,5 +1,6 @@
 import { isListening } from '../company.ts';
 import { program, type Contender } from './contender.ts';
+import { WRITE_WORKLOADS } from '../writing/tasks.ts';
 
 /** Debian's place. */
 const SFTP_SERVER = '/usr/lib/openssh/sftp-server';
@@ -15,8 +16,10 @@ export const sshfs: Contender = {
     program(SFTP_SERVER, 'openssh-sftp-server'),
     program('socat', 'socat'),
   ],
+  writes: WRITE_WORKLOADS,
   open: async ({ source, company }) => {
-    const listen = `TCP-LISTEN:${PORT},bind=127.0.0.1,reuseaddr,fork`;
+    // sshd would turn Nagle's algorithm off too: with it every small file costs 40 ms.
+    const listen = `TCP-LISTEN:${PORT},bind=127.0.0.1,reuseaddr,nodelay,fork`;
     await company.serve(['socat', listen, `EXEC:${SFTP_SERVER}`], () => isListening(PORT));
     return {
       hasClientCache: true,

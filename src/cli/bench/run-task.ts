@@ -40,9 +40,28 @@ export async function runChecksum(task: ChecksumTask, run: TaskRun): Promise<Che
   return checksum.parse(await runTask(task, run, CHECKSUM_LIMIT_MS));
 }
 
-async function runTask(task: Task, run: TaskRun, limitMs: number): Promise<unknown> {
+function runTask(task: Task, run: TaskRun, limitMs: number): Promise<unknown> {
+  const what = `reading ${task.root}`;
+  return runWorker(run.worker ?? WORKER, task, { what, limitMs, signal: run.signal });
+}
+
+export interface WorkerRun {
+  /** What it does and where, for messages. */
+  readonly what: string;
+  /** When it is killed. */
+  readonly limitMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs a measuring program with a document on its standard input; returns the document it prints.
+ *
+ * @throws CliError saying what went wrong, or that it took too long
+ */
+export async function runWorker(program: string, task: object, run: WorkerRun): Promise<unknown> {
+  const { what, limitMs } = run;
   run.signal.throwIfAborted();
-  const child = spawn(process.execPath, [run.worker ?? WORKER], {
+  const child = spawn(process.execPath, [program], {
     stdio: 'pipe',
     env: { ...process.env, NODE_OPTIONS: '' },
   });
@@ -64,13 +83,13 @@ async function runTask(task: Task, run: TaskRun, limitMs: number): Promise<unkno
         over = `took more than ${limitMs / MS_PER_SECOND} s`;
         kill();
         stuck = setTimeout(() => {
-          reject(new CliError(`reading ${task.root} hangs in the kernel: its file system does not answer`));
+          reject(new CliError(`${what} hangs in the kernel: its file system does not answer`));
         }, KILL_GRACE_MS);
       }, limitMs);
     });
     run.signal.throwIfAborted();
-    if (over !== undefined) throw new CliError(`reading ${task.root} ${over}`);
-    if (status !== 0) throw new CliError(`reading ${task.root}: ${lastReason(errors)}`);
+    if (over !== undefined) throw new CliError(`${what} ${over}`);
+    if (status !== 0) throw new CliError(`${what}: ${lastReason(errors)}`);
     return JSON.parse(Buffer.concat(output).toString());
   } finally {
     clearTimeout(stuck);
