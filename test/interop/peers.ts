@@ -254,9 +254,17 @@ export interface CaptureResult {
   undecoded: string[];
   /** Packets that hold RPC messages tshark decoded. 0 means that nothing was looked at. */
   rpcPackets: number;
+  /** One line of tshark for each packet a display filter matches. */
+  matching: (filter: string) => Promise<string[]>;
   /** Deletes the capture file. */
   remove: () => void;
 }
+
+/**
+ * Replies that no peer of ours should give or get: calls that were not understood (RFC 5531, accept_stat), calls sent
+ * twice, and NFS3ERR_IO and NFS3ERR_SERVERFAULT (RFC 1813, 2.6).
+ */
+export const FAILED_REPLIES = 'rpc.state_accept != 0 || rpc.dup || nfs.status3 == 5 || nfs.status3 == 10006';
 
 export interface Capture {
   /** Ends the capture when all that was sent before is in it, and has tshark decode it. */
@@ -366,6 +374,7 @@ export async function startCapture(options: {
       malformed: await decode('_ws.malformed'),
       undecoded: await decode('rpc.continuation_data'),
       rpcPackets: (await decode('rpc.xid')).length,
+      matching: decode,
       remove,
     };
   };
