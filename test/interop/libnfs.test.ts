@@ -27,7 +27,7 @@ t.test('nfs-ls, nfs-cat and nfs-cp', { skip }, async (t) => {
     sticky: { directory: true, mode: 0o1777 },
   });
   const names = makeNames(join(tree, 'many'), NAMES);
-  const server = await startServer(t, { directory, exports: [`tree=${tree}`] });
+  const server = await startServer(t, { directory, exports: [`tree=${tree},ro`] });
   const capture = await startCapture({ interface: 'lo', ports: [server.port] });
   let captured = false;
   t.teardown(async () => {
