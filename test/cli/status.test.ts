@@ -113,7 +113,16 @@ t.test('answers that make no sense, and one of an older version', async (t) => {
   const result = await ask(top, '--json');
   t.equal(result.status, 1);
   t.match(JSON.parse(result.stdout.toString()), {
-    mounts: [{ mountPoint: '/mnt/old', driver: 'kernel', mappedBytes: '0', mapFallbacks: 0, dirtyBytes: 0, groupsCut: 0 }],
+    mounts: [
+      {
+        mountPoint: '/mnt/old',
+        driver: 'kernel',
+        mappedBytes: '0',
+        mapFallbacks: 0,
+        dirtyBytes: 0,
+        groupsCut: 0,
+      },
+    ],
     silent: odd,
   });
   const text = await ask(top);

@@ -267,14 +267,15 @@ t.test('whoever waits can be interrupted, and what was taken is written', async 
   const waiting = [
     gateway.write(file, 8000n, writeData(Buffer.alloc(4000, 2)), 0, context(interrupt.signal)),
     gateway.flush(file, context(interrupt.signal)),
-    gateway.getattr(3n, context(interrupt.signal)),
+    gateway.getattr(2n, context(interrupt.signal)),
     gateway.read(file, 0n, 100, context(interrupt.signal)),
     gateway.setattr(2n, { size: 0n }, context(interrupt.signal)),
   ];
   await turn();
   interrupt.abort();
-  const outcomes = await Promise.all(waiting);
-  t.same(outcomes, [EINTR, EINTR, 116, EINTR, EINTR]);
+  const outcomes: unknown[] = [];
+  for (const answer of waiting) outcomes.push(await answer);
+  t.same(outcomes, [EINTR, EINTR, EINTR, EINTR, EINTR]);
   release();
   t.equal(await gateway.flush(file, context()), 0);
   t.ok(server.disk.equals(Buffer.alloc(8000, 1)), 'the interrupted write and truncation did not happen');
