@@ -19,7 +19,9 @@ import type { Test } from 'tap';
 import { openSession } from '../../src/client/open-session.ts';
 import type { MapOutcome, Session, SessionTarget } from '../../src/client/session.ts';
 import { FGDP_PROGRAM, MAP_STAT } from '../../src/fgdp/program.ts';
+import { STABLE_HOW } from '../../src/nfs3/nfs.ts';
 import { NFS3_OK } from '../../src/nfs3/status.ts';
+import { parseExportOption } from '../../src/store/export-options.ts';
 import { bootId } from '../../src/system/process.ts';
 import { plainNode } from '../support/mounts.ts';
 import { skipWithoutBuild } from '../support/server.ts';
@@ -284,5 +286,43 @@ t.test(
     t.equal(server.pool.usedBytes, 0, `${died} guests killed, and the pool is full`);
     t.ok(await until(() => server.connections === 0));
     t.ok(await until(() => openDescriptors() <= idle + 4), 'no descriptor is left');
+  },
+);
+
+t.test(
+  'a WRITE takes the pages back before it is answered; they are shared again once nobody writes',
+  {
+    skip: notPrivileged,
+  },
+  async (t) => {
+    const directory = makeDirectory(t);
+    const tree = join(directory, 'tree');
+    makeTree(tree, { file: { file: CONTENTS, mode: 0o666 } });
+    const options = { ...parseExportOption(`tree=${tree},grants=pages`), readOnly: false };
+    const { session, client, find } = await near(t, await serve(t, directory, [options]));
+    const file = await find('file');
+    const before = await map(session, file);
+    t.ok(bytesOf(before)?.equals(CONTENTS));
+    // Of the same size, and perhaps within one tick of the clock of ctime.
+    const data = Buffer.from('written');
+    for (let round = 0; round < 3; round += 1) {
+      const reply = await client.nfs('WRITE', {
+        file: { data: file },
+        offset: 0n,
+        count: data.length,
+        stable: STABLE_HOW.UNSTABLE,
+        data: [data],
+      });
+      t.equal(statusOf(reply), 'NFS3_OK');
+      t.equal(bytesOf(before), undefined, 'recalled by the time of the reply');
+      t.match(await session.map(file, 0n, 10, caller), { kind: 'bytes' }, 'open for writing');
+    }
+    let outcome = await session.map(file, 0n, 8_000_000, caller);
+    for (let tries = 0; outcome.kind !== 'mapped' && tries < POLL_TRIES; tries += 1) {
+      await delay(POLL_MS);
+      outcome = await session.map(file, 0n, 8_000_000, caller);
+    }
+    const after = await map(session, file);
+    t.equal(bytesOf(after)?.subarray(0, 7).toString(), 'written');
   },
 );

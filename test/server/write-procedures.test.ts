@@ -195,7 +195,10 @@ t.test('a client that sends faster than it is written waits in its socket', { sk
   );
   const state = { isDone: false, mostBytes: 0 };
   const watching = (async () => {
-    for (; !state.isDone; await nextTurn()) state.mostBytes = Math.max(state.mostBytes, server.callBytes);
+    while (!state.isDone) {
+      state.mostBytes = Math.max(state.mostBytes, server.callBytes);
+      await nextTurn();
+    }
   })();
   await Promise.all(writes);
   state.isDone = true;
