@@ -139,7 +139,7 @@ t.test('whatever arrives, in whatever order it ends', async (t) => {
             if (!ended.includes(at)) throw new Error(`sync ${index} before write ${at}`);
         });
         await settled();
-      while (work.running.length > 0) {
+        while (work.running.length > 0) {
           const writes = work.running.filter((name) => !name.startsWith('sync')).map(Number);
           if (writes.length > WRITES_AT_ONCE_PER_FILE) throw new Error('too many at once');
           for (const index of writes) {
