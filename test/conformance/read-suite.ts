@@ -118,7 +118,8 @@ export async function readOperationsSuite(t: Test, backends: readonly Backend[])
   for (const [index, backend] of backends.entries()) {
     const point = join(top, `mnt${index}`);
     mkdirSync(point);
-    const { options } = backend;
+    // Read-only, as the directory it is compared with.
+    const options = `ro,${backend.options}`;
     mounts.push({
       backend,
       mount: await startMount(t, { source: backend.source(server), point, table: server.table, options }),
