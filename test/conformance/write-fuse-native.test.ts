@@ -1,11 +1,10 @@
 /** Changes through driver=fuse-native come out as in the directory itself, within the limits of write-exceptions.ts. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { noFuseNative } from '../support/fuse-native.ts';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
-import { makeDirectory } from '../support/trees.ts';
+import { makePlaces } from './write-places.ts';
 import { NATIVE_WRITE_EXCEPTIONS } from './write-exceptions.ts';
 import { writeSuite, type ProbeRun } from './write-suite.ts';
 
@@ -13,9 +12,7 @@ import { writeSuite, type ProbeRun } from './write-suite.ts';
 const RUNS: readonly ProbeRun[] = [{ groups: 'names,renames,data,openFiles,attributes,changes,contention' }];
 
 t.test('fuse-native writes as the directory itself', { skip: cannotMountHere || noFuseNative }, async (t) => {
-  const top = makeDirectory(t);
-  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
-  for (const directory of [plain, tree]) mkdirSync(directory);
+  const { top, tree, plain } = makePlaces(t);
   const server = await startServer(t, {
     directory: top,
     exports: [`tree=${tree},squash=none,clients=127.0.0.1,grants=none`],

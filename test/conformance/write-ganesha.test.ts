@@ -1,23 +1,18 @@
 /** Our gateway writes to nfs-ganesha: changes come out as in the directory itself. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { freePorts, skipWithout, startGanesha } from '../interop/peers.ts';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { skipWithoutBuild } from '../support/server.ts';
-import { makeDirectory } from '../support/trees.ts';
+import { makePlaces } from './write-places.ts';
 import { NFS3_EXCEPTIONS } from './write-exceptions.ts';
 import { unmark, WRITE_RUNS, writeSuite } from './write-suite.ts';
 
 const skip = skipWithout(['ganesha']) || cannotMountHere || skipWithoutBuild();
 
 t.test('a mount of nfs-ganesha writes as the directory itself', { skip }, async (t) => {
-  const top = makeDirectory(t);
-  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
-  for (const directory of [plain, tree]) {
-    mkdirSync(directory);
-    t.teardown(() => unmark(directory));
-  }
+  const { top, tree, plain } = makePlaces(t);
+  for (const directory of [plain, tree]) t.teardown(() => unmark(directory));
   const [nfsPort = 0, mountPort = 0] = await freePorts(2);
   const ganesha = await startGanesha({ directory: tree, nfsPort, mountPort });
   t.teardown(() => ganesha.stop());

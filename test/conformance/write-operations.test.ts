@@ -1,10 +1,9 @@
 /** Changes through every route come out as in the directory itself. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { startServer, type ServerProcess } from '../support/server.ts';
-import { makeDirectory } from '../support/trees.ts';
+import { makePlaces } from './write-places.ts';
 import { GRANTED_EXCEPTIONS, NFS3_EXCEPTIONS, type WriteException } from './write-exceptions.ts';
 import { SHORT_RUNS, unmark, WRITE_RUNS, writeSuite, type ProbeRun } from './write-suite.ts';
 
@@ -42,12 +41,8 @@ const BACKENDS: readonly Backend[] = [
 ];
 
 t.test('every route writes as the directory itself', { skip: cannotMountHere }, async (t) => {
-  const top = makeDirectory(t);
-  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
-  for (const directory of [plain, tree]) {
-    mkdirSync(directory);
-    t.teardown(() => unmark(directory));
-  }
+  const { top, tree, plain } = makePlaces(t);
+  for (const directory of [plain, tree]) t.teardown(() => unmark(directory));
   const server = await startServer(t, {
     directory: top,
     exports: [

@@ -1,17 +1,14 @@
 /** Random programs come out through driver=fuse-native as in a plain directory. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { noFuseNative } from '../support/fuse-native.ts';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
-import { makeDirectory } from '../support/trees.ts';
+import { makePlaces } from '../conformance/write-places.ts';
 import { sameAsPlain } from './suite.ts';
 
 t.test('random programs through fuse-native', { skip: cannotMountHere || noFuseNative }, async (t) => {
-  const top = makeDirectory(t);
-  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
-  for (const directory of [plain, tree]) mkdirSync(directory);
+  const { top, tree, plain } = makePlaces(t);
   const server = await startServer(t, {
     directory: top,
     exports: [`tree=${tree},squash=none,clients=127.0.0.1,grants=none`],

@@ -1,19 +1,16 @@
 /** Random programs come out on a mount of nfs-ganesha as in a plain directory. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { freePorts, skipWithout, startGanesha } from '../interop/peers.ts';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { skipWithoutBuild } from '../support/server.ts';
-import { makeDirectory } from '../support/trees.ts';
+import { makePlaces } from '../conformance/write-places.ts';
 import { sameAsPlain } from './suite.ts';
 
 const skip = skipWithout(['ganesha']) || cannotMountHere || skipWithoutBuild();
 
 t.test('random programs on nfs-ganesha', { skip }, async (t) => {
-  const top = makeDirectory(t);
-  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
-  for (const directory of [plain, tree]) mkdirSync(directory);
+  const { top, tree, plain } = makePlaces(t);
   const [nfsPort = 0, mountPort = 0] = await freePorts(2);
   const ganesha = await startGanesha({ directory: tree, nfsPort, mountPort });
   t.teardown(() => ganesha.stop());

@@ -1,10 +1,9 @@
 /** Random programs come out on every route as in a plain directory. */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { startServer, type ServerProcess } from '../support/server.ts';
-import { makeDirectory } from '../support/trees.ts';
+import { makePlaces } from '../conformance/write-places.ts';
 import { sameAsPlain } from './suite.ts';
 
 const overNetwork = ({ port }: ServerProcess): string => `nfs://127.0.0.1:${port}/tree`;
@@ -18,9 +17,7 @@ const BACKENDS = [
 ] as const;
 
 t.test('random programs on every route', { skip: cannotMountHere }, async (t) => {
-  const top = makeDirectory(t);
-  const [plain, tree] = [join(top, 'plain'), join(top, 'tree')];
-  for (const directory of [plain, tree]) mkdirSync(directory);
+  const { top, tree, plain } = makePlaces(t);
   const server = await startServer(t, {
     directory: top,
     exports: [
