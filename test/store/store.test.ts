@@ -177,3 +177,24 @@ t.test('exports can be changed while they are used', async (t) => {
   t.same(store.changeExports([tree]), { added: ['tree'], removed: ['other'], changed: [] });
   t.ok(store.resolve(handle), 'handles are those of before');
 });
+
+t.test('exportOf: of every handle of ours, whatever became of its file', async (t) => {
+  const place = makePlace(t);
+  fs.mkdirSync(path.join(place.directory, 'gone'));
+  const store = openStore(t, place);
+  const tree = store.export('tree');
+  const root = store.rootHandle('tree');
+  const fd = fs.openSync(path.join(place.directory, 'gone'), 'r');
+  const gone = store.handleOf(tree!, fd);
+  fs.closeSync(fd);
+  fs.rmdirSync(path.join(place.directory, 'gone'));
+  t.throws(() => store.resolve(gone), { code: 'STALE' });
+  for (const handle of [root, gone]) t.equal(store.exportOf(handle), tree);
+  store.resolve(root);
+  t.equal(store.exportOf(root), tree, 'one that is known');
+  for (const forged of [Buffer.alloc(0), Buffer.alloc(64), Buffer.from(root).fill(0, root.length - 16)]) {
+    t.equal(store.exportOf(forged), undefined);
+  }
+  store.changeExports([]);
+  t.equal(store.exportOf(root), undefined);
+});

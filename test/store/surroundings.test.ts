@@ -55,3 +55,17 @@ t.test('a server that is not root serves as its own user', { skip: notPrivileged
     contents: 'mine',
   });
 });
+
+t.test(
+  'a log goes on when the disk is full, and does not begin on one',
+  { skip: notPrivileged },
+  async (t) => {
+    t.same(runChild(t, './full-disk.child.ts'), {
+      filled: 'ENOSPC',
+      appended: 128,
+      grown: 128 * 1024,
+      records: ['kept on a full disk', 'added on a full disk'],
+      first: 'ENOSPC',
+    });
+  },
+);
