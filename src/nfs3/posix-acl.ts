@@ -109,18 +109,44 @@ export function aclOfXattr(value: Uint8Array, owner: AclOwner, isDefault: boolea
  * @returns null where there is no ACL beyond the mode, undefined for entries that make no valid ACL
  */
 export function xattrOfAcl(list: readonly aclent[], isDefault: boolean): Buffer | null | undefined {
+  const entries = validEntries(list);
+  if (entries === undefined) return undefined;
+  if (entries.length === 0) return null;
+  return isMinimal(entries) && !isDefault ? null : formatXattr(withoutIdleMask(entries));
+}
+
+/**
+ * NFSACL's entries as setxattr(2) is to be given them: an access ACL that says no more than a mode is one, too, because it
+ * sets the mode.
+ *
+ * @returns null for no entries: the ACL is to be taken away; undefined for entries that make no valid ACL
+ */
+export function xattrToSet(list: readonly aclent[]): Buffer | null | undefined {
+  const entries = validEntries(list);
+  if (entries === undefined) return undefined;
+  return entries.length === 0 ? null : formatXattr(withoutIdleMask(entries));
+}
+
+/** Sorted as the kernel keeps them; undefined for what makes no valid ACL. */
+function validEntries(list: readonly aclent[]): AclEntry[] | undefined {
   const entries = list.map(({ type, id, perm }) => ({ tag: type & ~NFS_ACL_DEFAULT, id, perm }));
   if (entries.some(({ tag, perm }) => !TAGS.has(tag) || (perm & ~PERMISSION_BITS) !== 0)) return undefined;
-  if (entries.length === 0) return null;
+  if (entries.length === 0) return entries;
   entries.sort((a, b) => a.tag - b.tag || (isNamed(a.tag) ? a.id - b.id : 0));
-  const of = (tag: number): AclEntry[] => entries.filter((entry) => entry.tag === tag);
-  const mask = of(ACL_MASK);
-  const named = entries.filter(({ tag }) => isNamed(tag));
-  const single = [ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_OTHER].every((tag) => of(tag).length === 1);
-  if (!single || mask.length > 1 || (named.length > 0 && mask.length === 0)) return undefined;
-  // Four entries without a name whose mask is the group's: the mode, in Solaris' way.
-  const isMinimal =
-    named.length === 0 && (mask[0] === undefined || mask[0].perm === of(ACL_GROUP_OBJ)[0]?.perm);
-  if (!isMinimal) return formatXattr(entries);
-  return isDefault ? formatXattr(entries.filter(({ tag }) => tag !== ACL_MASK)) : null;
+  const count = (tag: number): number => entries.filter((entry) => entry.tag === tag).length;
+  const single = [ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_OTHER].every((tag) => count(tag) === 1);
+  const hasNamed = entries.some(({ tag }) => isNamed(tag));
+  if (!single || count(ACL_MASK) > 1 || (hasNamed && count(ACL_MASK) === 0)) return undefined;
+  return entries;
+}
+
+/** Whether entries say no more than a mode: none has a name, and a mask is the group's, in Solaris' way. */
+function isMinimal(entries: readonly AclEntry[]): boolean {
+  const permOf = (tag: number): number | undefined => entries.find((entry) => entry.tag === tag)?.perm;
+  const mask = permOf(ACL_MASK);
+  return !entries.some(({ tag }) => isNamed(tag)) && (mask === undefined || mask === permOf(ACL_GROUP_OBJ));
+}
+
+function withoutIdleMask(entries: readonly AclEntry[]): readonly AclEntry[] {
+  return isMinimal(entries) ? entries.filter(({ tag }) => tag !== ACL_MASK) : entries;
 }

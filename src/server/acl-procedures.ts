@@ -1,4 +1,4 @@
-/** The NFSACL procedures: what GETACL of the kernel's NFS server answers (fs/nfsd/nfs3acl.c). */
+/** The NFSACL procedures, as those of the kernel's NFS server (fs/nfsd/nfs3acl.c). */
 import {
   NFS_ACL,
   NFS_ACLCNT,
@@ -6,18 +6,27 @@ import {
   NFS_DFACLCNT,
   type GETACL3res,
   type NFSACL_PROCEDURES,
+  type SETACL3args,
   type SETACL3res,
   type aclent,
 } from '../nfs3/nfsacl.ts';
-import { aclOfMode, aclOfXattr } from '../nfs3/posix-acl.ts';
+import { aclOfMode, aclOfXattr, xattrToSet } from '../nfs3/posix-acl.ts';
 import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
 import type { Handlers } from '../rpc/program.ts';
-import { attributes, readAcl } from '../store/operations.ts';
+import { readAcl, writeAcl, type AclKind } from '../store/acls.ts';
+import type { Identity } from '../store/identity.ts';
+import { attributes } from '../store/operations.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import { attributesOf, postOpAttributes } from './attributes.ts';
+import { requireWritable } from '../store/writable.ts';
 import type { ServerContext } from './client-session.ts';
+import { StatusError } from './outcome.ts';
 import { onFile } from './target.ts';
 
+const SETTABLE: readonly (readonly [mask: number, kind: AclKind])[] = [
+  [NFS_ACL, 'access'],
+  [NFS_DFACL, 'default'],
+];
 const EVERYTHING = NFS_ACL | NFS_ACLCNT | NFS_DFACL | NFS_DFACLCNT;
 
 function getAcl(node: StoreNode, mask: number): GETACL3res {
@@ -44,6 +53,20 @@ function getAcl(node: StoreNode, mask: number): GETACL3res {
   };
 }
 
+/** Sets the ACLs that the mask names; all are looked at before the first is set. */
+function setAcl(node: StoreNode, identity: Identity, args: SETACL3args): void {
+  requireWritable(node);
+  const wanted: [AclKind, Buffer | null][] = [];
+  for (const [bit, kind] of SETTABLE) {
+    if ((args.mask & bit) === 0) continue;
+    const value = xattrToSet(args[kind].entries);
+    if (value === undefined) throw new StatusError(NFSSTAT3.NFS3ERR_INVAL);
+    wanted.push([kind, value]);
+  }
+  if ((args.mask & ~EVERYTHING) !== 0) throw new StatusError(NFSSTAT3.NFS3ERR_INVAL);
+  for (const [kind, value] of wanted) writeAcl(identity, node, kind, value);
+}
+
 /** The NFSACL procedures over one store. Who may look a file up may see its ACL, as locally. */
 export function aclProcedures(store: Store): Handlers<typeof NFSACL_PROCEDURES, ServerContext> {
   return {
@@ -56,12 +79,15 @@ export function aclProcedures(store: Store): Handlers<typeof NFSACL_PROCEDURES, 
         ({ node }) => getAcl(node, mask),
         (status, node) => ({ status, obj_attributes: postOpAttributes(node) }),
       ),
-    SETACL: ({ object }, context) =>
+    SETACL: (args, context) =>
       onFile<SETACL3res>(
         store,
-        object,
+        args.object,
         context,
-        ({ node }) => ({ status: NFSSTAT3.NFS3ERR_ROFS, obj_attributes: postOpAttributes(node) }),
+        ({ node, identity }) => {
+          setAcl(node, identity, args);
+          return { status: NFS3_OK, obj_attributes: attributesOf(node) };
+        },
         (status, node) => ({ status, obj_attributes: postOpAttributes(node) }),
       ),
   };

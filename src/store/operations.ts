@@ -1,4 +1,4 @@
-import { R_OK, S_IFDIR, S_IFLNK, S_IFMT, W_OK, X_OK } from '../system/constants.ts';
+import { R_OK, S_IFLNK, S_IFMT, W_OK, X_OK } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
 import {
   closeFd,
@@ -9,8 +9,8 @@ import {
   type FileStatus,
   type FileSystemStatus,
 } from '../system/files.ts';
-import { becomeServer, runAs, type Identity } from '../system/identity.ts';
-import { getXattr } from '../system/xattr.ts';
+import { runAs, type Identity } from '../system/identity.ts';
+import { hasAcl } from './acls.ts';
 import { openChecked, type ReadFile } from './open-file.ts';
 import { openName } from './open-name.ts';
 import { openInReadOnlyMount } from './read-only-mount.ts';
@@ -49,29 +49,6 @@ export function access(identity: Identity, node: StoreNode, wanted: number): num
       .filter((bit) => (offered & bit) !== 0 && faccess(node.fd, bit))
       .reduce((granted, bit) => granted | bit, 0),
   );
-}
-
-const ACL_XATTRS = { access: 'system.posix_acl_access', default: 'system.posix_acl_default' } as const;
-
-/** A POSIX ACL as the kernel keeps it (acl(5)); undefined where the file has none. A link never has one. */
-export function readAcl(node: StoreNode, kind: keyof typeof ACL_XATTRS): Buffer | undefined {
-  if ((attributes(node).mode & S_IFMT) === S_IFLNK) return undefined;
-  becomeServer();
-  return getXattr(node.fd, ACL_XATTRS[kind]);
-}
-
-function hasAcl(fd: number, mode: number): boolean {
-  const type = mode & S_IFMT;
-  // A link has none, and nobody asks for it.
-  if (type === S_IFLNK) return false;
-  const names = type === S_IFDIR ? [ACL_XATTRS.access, ACL_XATTRS.default] : [ACL_XATTRS.access];
-  try {
-    return names.some((name) => getXattr(fd, name) !== undefined);
-  } catch (error) {
-    // A listing does not fail by it: whoever needs the ACL asks, and is told.
-    if (error instanceof ErrnoError) return true;
-    throw error;
-  }
 }
 
 /** The target of a symbolic link, as it is stored; ErrnoError EINVAL for anything else. Everybody may read it. */

@@ -37,6 +37,10 @@ export const libc = {
   ),
   fstatfs: declare<Call<[number, Pointer]>>('int fstatfs(int, void *)'),
   getxattr: declare<Call<[string, string, Pointer, number]>>('long getxattr(str, str, void *, size_t)'),
+  setxattr: declare<Call<[string, string, Pointer, number, number]>>(
+    'int setxattr(str, str, void *, size_t, int)',
+  ),
+  removexattr: declare<Call<[string, string]>>('int removexattr(str, str)'),
   mount: declare<Call<[string, string, string | null, number, string | null]>>(
     'int mount(str, str, str, ulong, str)',
   ),

@@ -1,5 +1,5 @@
 import { ERRNO, ErrnoError } from './errno.ts';
-import { lastErrno, libc } from './libc.ts';
+import { lastErrno, lastError, libc } from './libc.ts';
 
 /** XATTR_SIZE_MAX of include/uapi/linux/limits.h. */
 const XATTR_BYTES_MAX = 65_536;
@@ -16,4 +16,16 @@ export function getXattr(fd: number, name: string): Buffer | undefined {
   const errno = lastErrno();
   if (errno === ERRNO.ENODATA || errno === ERRNO.EOPNOTSUPP) return undefined;
   throw new ErrnoError(errno, 'getxattr', name);
+}
+
+/** Sets an extended attribute of an open file, O_PATH descriptors too. ErrnoError as setxattr(2) says. */
+export function setXattr(fd: number, name: string, value: Uint8Array): void {
+  if (libc.setxattr(`/proc/self/fd/${fd}`, name, value, value.length, 0) < 0) throw lastError('setxattr');
+}
+
+/** Removes an extended attribute of an open file, if it is there. ErrnoError as removexattr(2) says. */
+export function removeXattr(fd: number, name: string): void {
+  if (libc.removexattr(`/proc/self/fd/${fd}`, name) >= 0) return;
+  const errno = lastErrno();
+  if (errno !== ERRNO.ENODATA) throw new ErrnoError(errno, 'removexattr', name);
 }

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { aclOfMode, aclOfXattr, xattrOfAcl } from '../../src/nfs3/posix-acl.ts';
+import { aclOfMode, aclOfXattr, xattrOfAcl, xattrToSet } from '../../src/nfs3/posix-acl.ts';
 
 const OWNER = { uid: 10, gid: 20 };
 const NONE = 0xffffffff;
@@ -80,4 +80,12 @@ t.test('what is no ACL is told', async (t) => {
   t.equal(xattrOfAcl([...good, { type: 1, id: 0, perm: 7 }], false), undefined, 'two owners');
   t.equal(xattrOfAcl([...good, { type: 64, id: 0, perm: 7 }], false), undefined, 'an unknown tag');
   t.equal(xattrOfAcl([...without(2), { type: 2, id: 1, perm: 8 }], false), undefined, 'unknown permissions');
+});
+
+t.test('what is to be set may be a mode', async (t) => {
+  const mode = xattr([1, 6, NONE], [4, 4, NONE], [32, 0, NONE]);
+  t.strictSame(xattrToSet(aclOfMode(0o100640, OWNER)), mode, 'without the mask');
+  t.strictSame(xattrToSet(aclOfXattr(EXTENDED, OWNER, true) ?? []), EXTENDED);
+  t.equal(xattrToSet([]), null);
+  t.equal(xattrToSet([{ type: 1, id: 0, perm: 7 }]), undefined);
 });

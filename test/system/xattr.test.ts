@@ -2,7 +2,9 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { getXattr } from '../../src/system/xattr.ts';
+import { getXattr, removeXattr, setXattr } from '../../src/system/xattr.ts';
+
+const O_PATH = 0o10000000;
 
 t.test('an attribute that is there, and one that is not', async (t) => {
   const path = join(t.testdir({ file: '' }), 'file');
@@ -20,4 +22,24 @@ t.test('a file system without attributes has none; a closed descriptor is an err
   t.teardown(() => fs.closeSync(fd));
   t.equal(getXattr(fd, 'user.test'), undefined);
   t.throws(() => getXattr(-1, 'user.test'), { code: 'ENOENT' });
+});
+
+t.test('an attribute is set, replaced and removed', async (t) => {
+  const path = join(t.testdir({ file: '' }), 'file');
+  const fd = fs.openSync(path, fs.constants.O_RDONLY | O_PATH);
+  t.teardown(() => fs.closeSync(fd));
+  try {
+    setXattr(fd, 'user.test', Buffer.from('value'));
+  } catch (error) {
+    t.match(error, { code: 'EOPNOTSUPP' }, 'a file system without attributes');
+    return;
+  }
+  t.equal(getXattr(fd, 'user.test')?.toString(), 'value');
+  setXattr(fd, 'user.test', Buffer.from('\0other'));
+  t.equal(getXattr(fd, 'user.test')?.toString(), '\0other');
+  removeXattr(fd, 'user.test');
+  t.equal(getXattr(fd, 'user.test'), undefined);
+  t.doesNotThrow(() => removeXattr(fd, 'user.test'), 'what is gone may be removed');
+  t.throws(() => setXattr(fd, 'unknown.test', Buffer.from('x')), { code: 'EOPNOTSUPP' });
+  t.throws(() => removeXattr(-1, 'user.test'), { code: 'ENOENT' });
 });
