@@ -8,7 +8,7 @@ import { makeDirectory, makeTree, patternBytes } from '../support/trees.ts';
 import { runKernelClient, skipWithoutKernelClient } from './kernel-client.ts';
 import { SERVER_ADDRESS, startNetworkNamespace } from './network-namespace.ts';
 import { FAILED_REPLIES, runTool, skipWithout, startCapture } from './peers.ts';
-import { LISTING, writeSteps } from './write-steps.ts';
+import { listing, writeSteps } from './write-steps.ts';
 
 const FILES = 200;
 /** A multiple of what O_DIRECT wants. */
@@ -87,7 +87,7 @@ t.test('the kernel client writes', { skip }, async (t) => {
   }
   const [expected, found] = await Promise.all(
     [plain, tree].map(async (where) => {
-      const { status, stdout, stderr } = await runTool('bash', ['-c', `cd ${where} && ${LISTING}`]);
+      const { status, stdout, stderr } = await runTool('bash', ['-c', `cd ${where} && ${listing()}`]);
       t.equal(status, 0, stderr);
       return stdout.toString('latin1').split('\n');
     }),

@@ -23,16 +23,20 @@ export function writeSteps(from: { archive: string; random: string }): Readonly<
       touch -d '2001-02-03 04:05:06.123456789' owned; cp -p owned times; chown -h 7:8 symbolic`,
     special:
       'mkdir special; mkfifo -m 640 special/fifo; mknod special/character c 1 3; mknod special/block b 7 200',
-    // The name is gone, the file is not.
-    unlinked: `echo kept >unlinked; exec 3<>unlinked; rm unlinked; echo more >&3; test "$(stat -L -c %s /dev/fd/3)" = 5
+    // The name is gone, the file is not. (A guest that has just booted has no /dev/fd.)
+    unlinked: `echo kept >unlinked; exec 3<>unlinked; rm unlinked; echo more >&3; test "$(stat -L -c %s /proc/self/fd/3)" = 5
       exec 3>&-; if test -e unlinked; then exit 1; fi`,
   };
   return Object.fromEntries(Object.entries(steps).map(([name, script]) => [name, `set -e; ${script}`]));
 }
 
-/** Lists a tree whose changes happened at different times here and there: without times, and with those that were set. */
-export const LISTING = `export LC_ALL=C
+/**
+ * Lists a tree whose changes happened at different times here and there: without times, and with those that were set.
+ *
+ * @param timed what find(1) is to list with its time
+ */
+export const listing = (timed = ''): string => `export LC_ALL=C
   find . -type d -printf '%P %y %m %n %U %G\\n' -o -printf '%P %y %m %n %U %G %s %l\\n' | sort
-  find source copy owned times ! -name '*symlink-to-*' -printf '%P %T@\\n' | sort
+  find source copy owned times ${timed} -printf '%P %T@\\n' | sort
   ls -ln special | awk '{ print $1, $3, $4, $5, $6 }' | grep '^[bc]'
   find . -type f -size -100M -print0 | sort -z | xargs -0 sha256sum; tail -c 10 sparse | od -An -tx1`;
