@@ -44,8 +44,6 @@ export interface Waiter {
   readonly wide?: WideCredential | undefined;
   /** Read only where waiting may be long, so that it can be made on demand. */
   readonly signal: AbortSignal;
-  /** Told of every transmission of the call, the first one included. */
-  readonly onTransmission?: () => void;
 }
 
 export interface LinkEvents {
@@ -276,7 +274,6 @@ export class ServerLink {
     for (let transmissions = 1; ; transmissions += 1) {
       const leftMs = (): number => allowedMs - (performance.now() - startedMs);
       const session = this.isConnected ? this.#session : await this.#restored(waiter, leftMs());
-      waiter.onTransmission?.();
       try {
         return await call(session, Math.max(1, Math.min(timeoutMs, leftMs())));
       } catch (error) {

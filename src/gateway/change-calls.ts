@@ -1,5 +1,5 @@
 /** Calls that change a directory: made in the caller's name, and followed by what the gateway knows of it. */
-import type { NfsArgs, NfsResult, ServerLink } from '../client/link.ts';
+import type { NfsArgs, NfsResult, OnceAnswer, ServerLink } from '../client/link.ts';
 import { NFS3_OK, NFSSTAT3, type nfsstat3 } from '../nfs3/status.ts';
 import type { diropargs3, wcc_data } from '../nfs3/types.ts';
 import type { Caller } from './callers.ts';
@@ -10,7 +10,6 @@ import { NAME_BYTES_MAX } from './limits.ts';
 import type { NameCache } from './name-cache.ts';
 import type { Errno, Outcome } from './operations.ts';
 import type { RecentNames } from './recent-names.ts';
-import { SentCall } from './sent-calls.ts';
 import type { SillyNames } from './silly-names.ts';
 
 const EBUSY = 16;
@@ -18,12 +17,6 @@ const ENAMETOOLONG = 36;
 
 export type ChangingProcedure =
   'CREATE' | 'MKDIR' | 'SYMLINK' | 'MKNOD' | 'LINK' | 'REMOVE' | 'RMDIR' | 'RENAME';
-
-export interface Sent<R> {
-  readonly reply: R;
-  /** Sent more than once to a server that may not have known the second from a call of its own. */
-  readonly wasResent: boolean;
-}
 
 export interface ChangeParts {
   readonly link: ServerLink;
@@ -69,12 +62,10 @@ export class ChangeCalls {
     args: NfsArgs<K>,
     caller: Caller,
     ...touched: readonly Inode[]
-  ): Promise<Sent<NfsResult<K>>> {
+  ): Promise<OnceAnswer<NfsResult<K>>> {
     const { link, knowledge } = this.#parts;
-    const call = new SentCall(caller);
     try {
-      const reply = await link.nfs(procedure, args, call);
-      return { reply, wasResent: call.wasResent && !link.takesEffectOnce };
+      return await link.nfsOnce(procedure, args, caller);
     } catch (error) {
       for (const inode of touched) knowledge.doubt(inode);
       throw error;
@@ -125,14 +116,15 @@ export class ChangeCalls {
   /** Removes a name of something that is no directory. */
   async remove(directory: Inode, name: Uint8Array, caller: Caller): Promise<Errno> {
     const object = nameIn(directory, name);
-    const { reply, wasResent } = await this.send('REMOVE', { object }, caller, directory);
-    this.changed(directory, name, reply.wcc);
-    return this.removed(directory, reply.status, wasResent);
+    const sent = await this.send('REMOVE', { object }, caller, directory);
+    this.changed(directory, name, sent.result.wcc);
+    return this.removed(directory, sent);
   }
 
-  /** The errno of a removal: what its first transmission has removed is gone, as was asked. */
-  removed(directory: Inode, status: nfsstat3, wasResent: boolean): Errno {
-    if (status === NFS3_OK || (status === NFSSTAT3.NFS3ERR_NOENT && wasResent)) return 0;
+  /** The errno of a removal: what an earlier transmission has removed is gone, as was asked. */
+  removed(directory: Inode, { result, mayHaveRunBefore }: OnceAnswer<NfsResult<'REMOVE' | 'RMDIR'>>): Errno {
+    const { status } = result;
+    if (status === NFS3_OK || (status === NFSSTAT3.NFS3ERR_NOENT && mayHaveRunBefore)) return 0;
     return this.failed(directory, status);
   }
 }

@@ -1,13 +1,13 @@
 /** What is made in a directory: files, directories, symbolic links, special files. */
 import { randomFillSync } from 'node:crypto';
-import type { NfsArgs, NfsResult, ServerLink } from '../client/link.ts';
+import type { NfsArgs, NfsResult, OnceAnswer, ServerLink } from '../client/link.ts';
 import { NFS3_CREATEVERFSIZE } from '../nfs3/limits.ts';
 import { CREATEMODE3 } from '../nfs3/nfs.ts';
 import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
 import { FTYPE3, TIME_HOW } from '../nfs3/types.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './attributes.ts';
 import type { Caller } from './callers.ts';
-import { nameIn, type ChangeCalls, type ChangeParts, type Sent } from './change-calls.ts';
+import { nameIn, type ChangeCalls, type ChangeParts } from './change-calls.ts';
 import type { Inode } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
 import type { KnownDirectories } from './known-directories.ts';
@@ -65,11 +65,12 @@ export class Creations {
     const refused = this.#calls.refuse(directory, name);
     if (refused !== undefined) return refused;
     if ((flags & O_EXCL) !== 0) return this.#createFirst(directory, name, mode, caller);
-    const { reply, wasResent } = await this.#createGuarded(directory, name, mode, caller);
+    const sent = await this.#createGuarded(directory, name, mode, caller);
+    const { result: reply, mayHaveRunBefore } = sent;
     if (reply.status === NFS3_OK) return this.#made(directory, name, S_IFREG, reply, caller);
     if (reply.status !== NFSSTAT3.NFS3ERR_EXIST) return this.#calls.failed(directory, reply.status);
     // Made by this very call, or by somebody else: either will do, as far as the server lets the caller open it.
-    return wasResent ? this.#find(directory, name, S_IFREG, caller) : ESTALE;
+    return mayHaveRunBefore ? this.#find(directory, name, S_IFREG, caller) : ESTALE;
   }
 
   async mknod(
@@ -87,7 +88,7 @@ export class Creations {
     const what = nodeOf(type, mode, device);
     if (what === undefined) return EINVAL;
     const args = { where: nameIn(directory, name), what };
-    const { reply } = await this.#calls.send('MKNOD', args, caller, directory);
+    const { result: reply } = await this.#calls.send('MKNOD', args, caller, directory);
     this.#calls.changed(directory, name, reply.wcc);
     if (reply.status !== NFS3_OK) return this.#calls.failed(directory, reply.status);
     return this.#made(directory, name, type, reply, caller);
@@ -97,7 +98,7 @@ export class Creations {
     const refused = this.#calls.refuse(directory, name);
     if (refused !== undefined) return refused;
     const args = { where: nameIn(directory, name), attributes: initialAttributes(mode) };
-    const { reply } = await this.#calls.send('MKDIR', args, caller, directory);
+    const { result: reply } = await this.#calls.send('MKDIR', args, caller, directory);
     this.#calls.changed(directory, name, reply.wcc);
     // EEXIST even where a lost reply said otherwise: a directory is somebody's lock, and must not be made by two.
     if (reply.status !== NFS3_OK) return this.#calls.failed(directory, reply.status);
@@ -122,10 +123,11 @@ export class Creations {
       symlink_attributes: initialAttributes(LINK_MODE),
       symlink_data: target,
     };
-    const { reply, wasResent } = await this.#calls.send('SYMLINK', args, caller, directory);
+    const sent = await this.#calls.send('SYMLINK', args, caller, directory);
+    const { result: reply, mayHaveRunBefore } = sent;
     this.#calls.changed(directory, name, reply.wcc);
     if (reply.status === NFS3_OK) return this.#made(directory, name, S_IFLNK, reply, caller);
-    if (reply.status === NFSSTAT3.NFS3ERR_EXIST && wasResent) {
+    if (reply.status === NFSSTAT3.NFS3ERR_EXIST && mayHaveRunBefore) {
       const found = await this.#find(directory, name, S_IFLNK, caller);
       if (typeof found !== 'number' && (await this.#leadsTo(found, target, caller))) return found;
     }
@@ -149,7 +151,7 @@ export class Creations {
       if (made !== undefined) return made;
       this.#knowsExclusive = false;
     }
-    const { reply } = await this.#createGuarded(directory, name, mode, caller);
+    const { result: reply } = await this.#createGuarded(directory, name, mode, caller);
     if (reply.status !== NFS3_OK) return this.#calls.failed(directory, reply.status);
     return this.#made(directory, name, S_IFREG, reply, caller);
   }
@@ -159,10 +161,10 @@ export class Creations {
     name: Uint8Array,
     mode: number,
     caller: Caller,
-  ): Promise<Sent<NfsResult<'CREATE'>>> {
+  ): Promise<OnceAnswer<NfsResult<'CREATE'>>> {
     const how = { mode: CREATEMODE3.GUARDED, obj_attributes: initialAttributes(mode) };
     const sent = await this.#calls.send('CREATE', { where: nameIn(directory, name), how }, caller, directory);
-    this.#calls.changed(directory, name, sent.reply.wcc);
+    this.#calls.changed(directory, name, sent.result.wcc);
     return sent;
   }
 
@@ -181,7 +183,7 @@ export class Creations {
     const verf = randomFillSync(new Uint8Array(NFS3_CREATEVERFSIZE));
     const how = { mode: CREATEMODE3.EXCLUSIVE, verf };
     const args = { where: nameIn(directory, name), how };
-    const { reply } = await this.#calls.send('CREATE', args, caller, directory);
+    const { result: reply } = await this.#calls.send('CREATE', args, caller, directory);
     this.#calls.changed(directory, name, reply.wcc);
     if (reply.status === NFSSTAT3.NFS3ERR_NOTSUPP) return undefined;
     if (reply.status !== NFS3_OK) return this.#calls.failed(directory, reply.status);

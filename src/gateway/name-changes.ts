@@ -32,10 +32,11 @@ export class NameChanges {
     const refused = this.#calls.refuse(directory, name);
     if (refused !== undefined) return refused;
     const args = { file: { data: inode.handle }, link: nameIn(directory, name) };
-    const { reply, wasResent } = await this.#calls.send('LINK', args, caller, directory, inode);
+    const sent = await this.#calls.send('LINK', args, caller, directory, inode);
+    const { result: reply, mayHaveRunBefore } = sent;
     this.#calls.changed(directory, name, reply.linkdir_wcc);
     this.#knowledge.learn(inode, reply.file_attributes);
-    if (reply.status === NFSSTAT3.NFS3ERR_EXIST && wasResent) {
+    if (reply.status === NFSSTAT3.NFS3ERR_EXIST && mayHaveRunBefore) {
       const type = inode.attributes.mode & S_IFMT;
       const found = await this.#newObjects.find(directory, name, type, caller);
       return found === inode ? this.#calls.noted(directory, name, inode) : EEXIST;
@@ -72,10 +73,10 @@ export class NameChanges {
     if (refused !== undefined) return refused;
     const victim = this.#calls.recent(directory, name);
     const object = nameIn(directory, name);
-    const { reply, wasResent } = await this.#calls.send('RMDIR', { object }, caller, directory);
-    this.#calls.changed(directory, name, reply.wcc);
+    const sent = await this.#calls.send('RMDIR', { object }, caller, directory);
+    this.#calls.changed(directory, name, sent.result.wcc);
     victim?.expire();
-    return this.#calls.removed(directory, reply.status, wasResent);
+    return this.#calls.removed(directory, sent);
   }
 
   /**
@@ -127,7 +128,8 @@ export class NameChanges {
     const source = this.#calls.recent(from, name);
     const target = this.#calls.recent(to, newName);
     const args = { from: nameIn(from, name), to: nameIn(to, newName) };
-    const { reply, wasResent } = await this.#calls.send('RENAME', args, caller, from, to);
+    const sent = await this.#calls.send('RENAME', args, caller, from, to);
+    const { result: reply, mayHaveRunBefore } = sent;
     this.#calls.changed(from, name, reply.fromdir_wcc);
     this.#calls.changed(to, newName, reply.todir_wcc);
     // Their times of change, and how many links there are, are other ones now.
@@ -135,7 +137,7 @@ export class NameChanges {
     target?.expire();
     if (reply.status !== NFS3_OK) {
       // What the first transmission has renamed is where it should be.
-      const mayBeDone = reply.status === NFSSTAT3.NFS3ERR_NOENT && wasResent;
+      const mayBeDone = reply.status === NFSSTAT3.NFS3ERR_NOENT && mayHaveRunBefore;
       if (!mayBeDone || (await this.#calls.lookUp(to, newName, caller)) === ENOENT) {
         return this.#calls.failed(from, reply.status);
       }

@@ -12,7 +12,6 @@ import type { Inode, InodeTable } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
 import { nameKeyOf } from './name-cache.ts';
 import type { Errno, Outcome } from './operations.ts';
-import { SentCall } from './sent-calls.ts';
 
 const ESTALE = 116;
 const COUNTER_LIMIT = 0x1_0000_0000;
@@ -112,14 +111,13 @@ export class SillyNames {
   async rename(directory: Inode, name: Uint8Array, inode: Inode, caller: Caller): Promise<Errno> {
     const kept = this.#begin(directory, inode, caller);
     const dir = { data: directory.handle };
-    const sent = new SentCall(caller);
     const to = { dir, name: Buffer.from(kept.entry.name) };
-    const reply = await this.#doubting(
+    const { result: reply, mayHaveRunBefore } = await this.#doubting(
       directory,
-      this.#link.nfs('RENAME', { from: { dir, name }, to }, sent),
+      this.#link.nfsOnce('RENAME', { from: { dir, name }, to }, caller),
     );
     this.#knowledge.learnChange(directory, reply.fromdir_wcc);
-    const wasDone = reply.status === NFSSTAT3.NFS3ERR_NOENT && sent.wasResent && !this.#link.takesEffectOnce;
+    const wasDone = reply.status === NFSSTAT3.NFS3ERR_NOENT && mayHaveRunBefore;
     if (reply.status !== NFS3_OK && !wasDone) {
       this.#end(kept);
       return this.#knowledge.failed(directory, reply.status);
