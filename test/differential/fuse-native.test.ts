@@ -5,7 +5,7 @@ import { noFuseNative } from '../support/fuse-native.ts';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { startServer } from '../support/server.ts';
 import { makePlaces } from '../conformance/write-places.ts';
-import { sameAsPlain } from './suite.ts';
+import { mountLimit, sameAsPlain } from './suite.ts';
 
 t.test('random programs through fuse-native', { skip: cannotMountHere || noFuseNative }, async (t) => {
   const { top, tree, plain } = makePlaces(t);
@@ -19,7 +19,13 @@ t.test('random programs through fuse-native', { skip: cannotMountHere || noFuseN
   ] as const) {
     await t.test(name, async (t) => {
       const point = join(top, name);
-      await startMount(t, { source, point, table: server.table, options: 'rw,driver=fuse-native' });
+      await startMount(t, {
+        source,
+        point,
+        table: server.table,
+        options: 'rw,driver=fuse-native',
+        limitMs: mountLimit(),
+      });
       await sameAsPlain(t, `fuse-native-${name}`, plain, point);
     });
   }

@@ -5,7 +5,7 @@ import { freePorts, skipWithout, startGanesha } from '../interop/peers.ts';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { skipWithoutBuild } from '../support/server.ts';
 import { makePlaces } from '../conformance/write-places.ts';
-import { sameAsPlain } from './suite.ts';
+import { mountLimit, sameAsPlain } from './suite.ts';
 
 const skip = skipWithout(['ganesha']) || cannotMountHere || skipWithoutBuild();
 
@@ -19,6 +19,7 @@ t.test('random programs on nfs-ganesha', { skip }, async (t) => {
     source: `nfs://127.0.0.1:${nfsPort}${tree}?mountport=${mountPort}`,
     point,
     options: 'rw',
+    limitMs: mountLimit(),
   });
   await sameAsPlain(t, 'nfs-ganesha', plain, point);
 });

@@ -5,8 +5,14 @@ import fc from 'fast-check';
 export type OpenFlag =
   'RDONLY' | 'WRONLY' | 'RDWR' | 'CREAT' | 'EXCL' | 'TRUNC' | 'APPEND' | 'NOFOLLOW' | 'SYNC';
 
-/** One operation; `slot` is the place of an open descriptor, and opening into one that is taken closes it first. */
-export type Operation =
+/** Who does it: see worker.mjs for their ids and groups. */
+export type Actor = 'root' | 'user' | 'other';
+
+/** One operation, done by root unless it says otherwise. */
+export type Operation = Deed & { readonly as?: Actor };
+
+/** `slot` is the place of an open descriptor, and opening into one that is taken closes it first. */
+type Deed =
   | {
       readonly op: 'open';
       readonly slot: number;
@@ -36,7 +42,9 @@ export type Operation =
       readonly op:
         'rmdir' | 'unlink' | 'stat' | 'lstat' | 'readdir' | 'readlink' | 'readFile' | 'fsyncDirectory';
       readonly path: string;
-    };
+    }
+  /** The server is killed; what follows begins when it serves again, or meanwhile. */
+  | { readonly op: 'restart'; readonly isAwaited: boolean };
 
 const SLOTS = 3;
 const PATHS = ['a', 'b', 'c', 'd', 'd/a', 'd/b', 'e', 'e/a', 'e/d', 'e/d/a'] as const;
@@ -82,7 +90,7 @@ const any = <const O extends string>(...ops: O[]): { op: fc.Arbitrary<O> } => ({
   op: fc.constantFrom(...ops),
 });
 
-const operation: fc.Arbitrary<Operation> = fc.oneof(
+const deed: fc.Arbitrary<Deed> = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({ ...named('open'), slot, path, flags: makingFlags, mode: fc.constant(0o644) }),
@@ -105,7 +113,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
       ...any('chown', 'lchown'),
       path,
       uid: fc.constantFrom(-1, 0, 1_000),
-      gid: fc.constantFrom(-1, 0, 1_000),
+      gid: fc.constantFrom(-1, 0, 1_000, 2_000),
     }),
   },
   { weight: 2, arbitrary: fc.record({ ...any('utimes', 'lutimes'), path, seconds }) },
@@ -130,17 +138,32 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
 
 const OPERATIONS_MAX = 60;
 
-export const program: fc.Arbitrary<readonly Operation[]> = fc.array(operation, {
-  minLength: 1,
-  maxLength: OPERATIONS_MAX,
-  size: 'max',
-});
+function programsOf(operation: fc.Arbitrary<Operation>): fc.Arbitrary<readonly Operation[]> {
+  return fc.array(operation, { minLength: 1, maxLength: OPERATIONS_MAX, size: 'max' });
+}
+
+export const programs = programsOf(deed);
+
+/** Of several users, who meet each other's files and descriptors. */
+export const programsOfUsers = programsOf(
+  fc
+    .tuple(fc.constantFrom<Actor>('root', 'user', 'user', 'user', 'other'), deed)
+    .map(([as, one]) => ({ as, ...one })),
+);
+
+/** With a server that is killed now and then. */
+export const programsWithRestarts = programsOf(
+  fc.oneof(
+    { weight: 25, arbitrary: deed },
+    { weight: 1, arbitrary: fc.record({ ...named('restart'), isAwaited: fc.boolean() }) },
+  ),
+);
 
 /** An operation as a line to read: `3: rename path=a to=d/a`. */
 export function lineOf({ op, ...rest }: Operation, index: number): string {
   const shown = Object.entries(rest).map(([name, value]) => {
     if (name === 'mode') return `mode=0${Number(value).toString(8)}`;
-    return `${name}=${typeof value === 'object' ? value.join('|') : value}`;
+    return `${name}=${Array.isArray(value) ? value.join('|') : String(value)}`;
   });
   return `${index}: ${op} ${shown.join(' ')}`;
 }

@@ -4,7 +4,7 @@ import t from 'tap';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { startServer, type ServerProcess } from '../support/server.ts';
 import { makePlaces } from '../conformance/write-places.ts';
-import { sameAsPlain } from './suite.ts';
+import { mountLimit, sameAsPlain } from './suite.ts';
 
 const overNetwork = ({ port }: ServerProcess): string => `nfs://127.0.0.1:${port}/tree`;
 const BACKENDS = [
@@ -33,6 +33,7 @@ t.test('random programs on every route', { skip: cannotMountHere }, async (t) =>
         point: join(top, name),
         table: server.table,
         options,
+        limitMs: mountLimit(),
       });
       await sameAsPlain(t, name, plain, mount.point);
       t.notMatch(mount.log(), /"level":"(error|fatal)"/, 'no fault was logged');

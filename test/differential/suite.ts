@@ -12,20 +12,27 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import type { Test } from 'tap';
 import { plainNode, within } from '../support/mounts.ts';
-import { lineOf, program, type Operation } from './program.ts';
+import { lineOf, programs, type Operation } from './program.ts';
 
 type Milliseconds = number;
 
 const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url));
-/** Watchdog of one program, which takes some 50 ms. */
-const PROGRAM_LIMIT: Milliseconds = 20_000;
+/** Watchdog of one program, which takes some 50 ms, and some seconds where the server is killed on the way. */
+const PROGRAM_LIMIT: Milliseconds = 60_000;
+/** What the watchdog of a mount allows beside its programs, and for each of them. */
+const MOUNT_LIMIT: Milliseconds = 120_000;
+const MOUNT_LIMIT_PER_PROGRAM: Milliseconds = 2_000;
 /** Programs a backend runs unless the environment says otherwise. */
 const RUNS_DEFAULT = 100;
+/** What a worker writes when it comes to that operation. */
+const RESTART = '"restart"';
 /** How long failing programs are shrunk: what is smallest then is shown. */
 const SHRINK_LIMIT: Milliseconds = 60_000;
 
 interface Outcome {
   readonly results: readonly unknown[];
+  /** What closing the descriptors answered that were open in the end. */
+  readonly closed: readonly unknown[];
   readonly tree: Readonly<Record<string, unknown>>;
 }
 
@@ -37,21 +44,40 @@ interface Task {
   readonly skip?: readonly number[];
 }
 
+type Restart = () => Promise<unknown>;
+
 /** A worker in a directory, started anew when it has ended or was ended by the watchdog. */
 class Worker {
   readonly #directory: string;
   #child: ChildProcessByStdio<Writable, Readable, null> | undefined;
   #waiting: ((line: string) => void) | undefined;
+  readonly #restart: Restart;
+  /** Restarts are done one after the other. */
+  #restarted: Promise<unknown> = Promise.resolve();
 
-  constructor(t: Test, directory: string) {
+  constructor(t: Test, directory: string, restart: Restart = () => Promise.resolve()) {
     this.#directory = directory;
+    this.#restart = restart;
     t.teardown(() => this.#child?.kill('SIGKILL'));
   }
 
   /** @throws Error when it ends, or does not answer within PROGRAM_LIMIT */
   async run(task: Task): Promise<Outcome> {
     const child = (this.#child ??= this.#start());
-    const answer = new Promise<string>((resolve) => (this.#waiting = resolve));
+    const restarts = task.program.filter(({ op }) => op === 'restart').values();
+    const answer = new Promise<string>((resolve, reject) => {
+      this.#waiting = (line) => {
+        if (line !== RESTART) {
+          resolve(line);
+          return;
+        }
+        const next = restarts.next().value;
+        this.#restarted = this.#restarted.then(this.#restart);
+        const ready = next?.op === 'restart' && next.isAwaited ? this.#restarted : Promise.resolve();
+        ready.then(() => child.stdin.write('\n')).catch(reject);
+        this.#restarted.catch(reject);
+      };
+    });
     const gone = once(child, 'exit').then(([status, signal]): never => {
       throw new Error(`the worker ended (${signal ?? status})`);
     });
@@ -85,6 +111,9 @@ function difference(operations: readonly Operation[], plain: Outcome, mounted: O
     lines.push(`${lineOf(operation, index)}  -> ${wanted}`);
     if (wanted !== got) return [...lines, `   on the mount: ${got}`].join('\n');
   }
+  const [wanted, got] = [plain.closed, mounted.closed].map((closed) => JSON.stringify(closed));
+  if (wanted !== got)
+    return [...lines, `   closing what was open gives ${wanted}, on the mount ${got}`].join('\n');
   const paths = new Set([...Object.keys(plain.tree), ...Object.keys(mounted.tree)]);
   const wrong = [...paths].filter(
     (path) => JSON.stringify(plain.tree[path]) !== JSON.stringify(mounted.tree[path]),
@@ -107,16 +136,40 @@ function fromEnvironment(name: string, otherwise: number): number {
   return value;
 }
 
+function runsFromEnvironment(otherwise = RUNS_DEFAULT): number {
+  return fromEnvironment('NEARMOUNT_DIFFERENTIAL_RUNS', otherwise);
+}
+
+/** How long a mount that these programs run on may live; see MountOptions of mounts.ts. */
+export function mountLimit(otherwise?: number): Milliseconds {
+  return MOUNT_LIMIT + runsFromEnvironment(otherwise) * MOUNT_LIMIT_PER_PROGRAM;
+}
+
+export interface ProgramOptions {
+  /** Default: programs of root alone, on a server that lives. */
+  readonly program?: fc.Arbitrary<readonly Operation[]>;
+  /** Default 100. */
+  readonly runs?: number;
+  /** Kills the server and starts it anew; resolves when it serves. */
+  readonly restart?: Restart;
+}
+
 /**
  * Runs programs in new directories of both.
  *
  * @param plain a directory of the same file system as what is mounted at `point`
  */
-export async function sameAsPlain(t: Test, name: string, plain: string, point: string): Promise<void> {
+export async function sameAsPlain(
+  t: Test,
+  name: string,
+  plain: string,
+  point: string,
+  { program = programs, runs, restart }: ProgramOptions = {},
+): Promise<void> {
   // 31 bits, as fast-check takes them.
   const seed = fromEnvironment('NEARMOUNT_DIFFERENTIAL_SEED', Date.now() % 2 ** 31);
-  const numRuns = fromEnvironment('NEARMOUNT_DIFFERENTIAL_RUNS', RUNS_DEFAULT);
-  const [reference, mounted] = [new Worker(t, plain), new Worker(t, point)];
+  const numRuns = runsFromEnvironment(runs);
+  const [reference, mounted] = [new Worker(t, plain), new Worker(t, point, restart)];
   let count = 0;
   let done = 0;
   let shrinkUntil: Milliseconds = Infinity;

@@ -1,11 +1,13 @@
 /**
  * Runs programs of file operations (see program.ts) in directories. A request is one JSON document a line, its answer
- * another: {make: directory, program, skip} is answered by {results, tree}, where results are values, names of errors,
- * or 'skipped', and tree is what is there in the end.
+ * another: {make: directory, program, skip} is answered by {results, closed, tree}, where results are values, names of
+ * errors, or 'skipped', closed are those of closing what is open in the end, and tree is what is there then. The
+ * operation `restart` writes the line "restart", and goes on when it gets one.
  *
- * With `judge` an operation that a backend with kept names cannot do alike is skipped instead of performed: a directory
- * is removed or replaced while a file without a name is open. Such a file may have been in it, and has its kept name
- * there (RFC 1813 knows of no open files). `skip` lists what another run skipped.
+ * With `judge` an operation that no NFSv3 client can do alike is skipped instead of performed, since RFC 1813 knows of no
+ * open files: a directory is removed or replaced while a file without a name is open, which may have its kept name there;
+ * and the right to a file is taken from somebody, root and its owner apart, who has it open (section 4.4: servers check
+ * every READ and WRITE). `skip` lists what another run skipped.
  */
 import { Buffer } from 'node:buffer';
 import fs from 'node:fs';
@@ -24,7 +26,28 @@ const LONG_AGO_MS = 1_100_000_000_000;
 const KEPT_NAME = /^(\.nfs|\.fuse_hidden)[0-9a-f]{8,}$/;
 const EBADF = 9;
 
+/** Root and two others, one of whom is in a group that files are given to. */
+const ACTORS = {
+  root: { uid: 0, gid: 0, groups: [0] },
+  user: { uid: 1_000, gid: 1_000, groups: [1_000, 2_000] },
+  other: { uid: 1_001, gid: 1_001, groups: [1_001] },
+};
+let actor = 'root';
+
+/** Has the calls that follow made by somebody else. */
+function become(next) {
+  if (next === actor) return;
+  const { uid, gid, groups } = ACTORS[next];
+  process.seteuid(0);
+  process.setgroups(groups);
+  process.setegid(gid);
+  process.seteuid(uid);
+  actor = next;
+}
+
 const slots = new Map();
+/** Who opened what is in the slots. */
+const openers = new Map();
 
 function fdOf(slot) {
   const fd = slots.get(slot);
@@ -39,7 +62,9 @@ const shown = (buffer) =>
 const mtimeOf = ({ mtimeMs }) => (mtimeMs < LONG_AGO_MS ? mtimeMs : 'recent');
 
 function facts(stat) {
-  return { ...kind(stat), mtime: mtimeOf(stat) };
+  const what = kind(stat);
+  // A write to a FIFO goes to nobody's file system, and a kernel notes its time only where files are local.
+  return what.type === 'fifo' ? what : { ...what, mtime: mtimeOf(stat) };
 }
 
 function close(slot) {
@@ -75,6 +100,7 @@ const operations = {
     // A FIFO without the other end must not wait.
     const bits = flags.reduce((all, flag) => all | fs.constants[`O_${flag}`], fs.constants.O_NONBLOCK);
     slots.set(slot, fs.openSync(path, bits, mode));
+    openers.set(slot, actor);
   },
   close: ({ slot }) => close(slot),
   fsync: ({ slot }) => fs.fsyncSync(fdOf(slot)),
@@ -148,7 +174,29 @@ function treeOf(at) {
   );
 }
 
-function isUnsayable({ op, path, to }) {
+/** The file that an operation changes the rights to, as stat tells it. */
+function rightsChangedBy({ op, slot, path }) {
+  if (op === 'fchmod') return slots.has(slot) ? fs.fstatSync(slots.get(slot)) : undefined;
+  if (op !== 'chmod' && op !== 'chown' && op !== 'lchown') return undefined;
+  return fs[op === 'lchown' ? 'lstatSync' : 'statSync'](path, { throwIfNoEntry: false });
+}
+
+/** Whether somebody has a file open who might not open it after the operation. */
+function takesRights(operation) {
+  let file;
+  attempt(() => void (file = rightsChangedBy(operation)));
+  if (file === undefined) return false;
+  const isChmod = operation.op === 'chmod' || operation.op === 'fchmod';
+  return [...slots].some(([slot, fd]) => {
+    const { uid } = ACTORS[openers.get(slot)];
+    const { ino } = fs.fstatSync(fd);
+    return ino === file.ino && uid !== 0 && !(isChmod && uid === file.uid);
+  });
+}
+
+function isUnsayable(operation) {
+  const { op, path, to } = operation;
+  if (takesRights(operation)) return true;
   const directory = op === 'rmdir' ? path : op === 'rename' ? to : undefined;
   if (directory === undefined || attempt(() => kindOf(directory).type) !== 'directory') return false;
   return [...slots.values()].some((fd) => fs.fstatSync(fd).nlink === 0);
@@ -156,18 +204,35 @@ function isUnsayable({ op, path, to }) {
 
 const top = process.cwd();
 
-function run({ make, program, judge, skip = [] }) {
-  process.chdir(top);
-  fs.mkdirSync(make);
-  process.chdir(make);
-  const results = program.map((operation, index) => {
-    if (skip.includes(index) || (judge && isUnsayable(operation))) return 'skipped';
-    return attempt(() => operations[operation.op](operation, index));
-  });
-  for (const slot of [...slots.keys()]) close(slot);
-  return { results, tree: treeOf('.') };
+const requests = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const answer = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+
+async function perform(operation, index) {
+  if (operation.op === 'restart') {
+    answer('restart');
+    await requests.next();
+    return 'done';
+  }
+  become(operation.as ?? 'root');
+  return attempt(() => operations[operation.op](operation, index));
 }
 
-createInterface({ input: process.stdin }).on('line', (line) => {
-  process.stdout.write(`${JSON.stringify(run(JSON.parse(line)))}\n`);
-});
+async function run({ make, program, judge, skip = [] }) {
+  process.chdir(top);
+  fs.mkdirSync(make);
+  fs.chmodSync(make, 0o777);
+  process.chdir(make);
+  const results = [];
+  for (const [index, operation] of program.entries()) {
+    become('root');
+    const isSkipped = skip.includes(index) || (judge && isUnsayable(operation));
+    results.push(isSkipped ? 'skipped' : await perform(operation, index));
+  }
+  become('root');
+  const closed = [...slots.keys()].sort().map((slot) => attempt(() => close(slot)));
+  return { results, closed, tree: treeOf('.') };
+}
+
+for (let next = await requests.next(); !next.done; next = await requests.next()) {
+  answer(await run(JSON.parse(next.value)));
+}
