@@ -11,6 +11,7 @@ import type { Knowledge } from './knowledge.ts';
 import type { AttributeChanges, AttributesReply, Errno, Outcome, TimeToSet } from './operations.ts';
 
 const EINTR = 4;
+const ESTALE = 116;
 const MODE_BITS = 0o7777;
 const SECONDS_MAX = 0xffff_ffff;
 
@@ -91,7 +92,11 @@ export class AttributeSetting {
     if (inode.remainingMs > 0) return inode.reply();
     const askedMs = performance.now();
     const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
-    if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
+    if (reply.status !== NFS3_OK) {
+      const errno = this.#knowledge.failed(inode, reply.status);
+      // Whoever is still in a removed directory may look at it: it is as it was, without a link.
+      return errno === ESTALE && inode.isRemoved ? inode.reply() : errno;
+    }
     inode.update(attributesOfFattr3(reply.obj_attributes), this.#times, performance.now(), askedMs);
     return inode.reply();
   }

@@ -39,6 +39,7 @@ export class Inode {
   #updatedMs = 0;
   /** When the last reply to a change of our own came. */
   #changedMs = 0;
+  #isRemoved = false;
   #turn = SETTLED;
 
   constructor(nodeId: NodeId, handle: Uint8Array, attributes: Attributes, times: AttributeTimes) {
@@ -113,6 +114,7 @@ export class Inode {
       return false;
     }
     this.#updatedMs = asOfMs;
+    this.#isRemoved = false;
     const changed = !sameVersion(this.attributes, attributes);
     if (changed) {
       this.version += 1;
@@ -175,6 +177,16 @@ export class Inode {
     this.#forgetRights();
   }
 
+  /** A directory whose name was removed here: should the server not know it any more, then it is gone as it should be. */
+  removedHere(): void {
+    this.#isRemoved = true;
+  }
+
+  /** Whether it was, and nothing was heard of it since: the name that was removed may have been another's by then. */
+  get isRemoved(): boolean {
+    return this.#isRemoved;
+  }
+
   #forgetRights(): void {
     this.#accessOf = undefined;
     this.#readers = undefined;
@@ -200,6 +212,7 @@ export class Inode {
       attributes = { ...attributes, size: hiddenEnd };
     // The name it is kept under is nobody's: without it there is one link less.
     if (open?.unlinked === true) attributes = { ...attributes, nlink: Math.max(0, attributes.nlink - 1) };
+    if (this.#isRemoved) attributes = { ...attributes, nlink: 0 };
     return { attributes, validMs: hiddenEnd === undefined ? Math.min(this.remainingMs, validMaxMs) : 0 };
   }
 

@@ -13,8 +13,10 @@ import { LISTED_INODES_MAX } from './limits.ts';
 import type { NameCache } from './name-cache.ts';
 import type { Attributes, DirectorySink, Opened, Outcome } from './operations.ts';
 import type { RecentNames } from './recent-names.ts';
+import type { SillyNames } from './silly-names.ts';
 
 const EACCES = 13;
+const ESTALE = 116;
 
 export interface OpenDirectory {
   readonly inode: Inode;
@@ -29,16 +31,18 @@ export class Listings {
   readonly #names: NameCache;
   readonly #recent: RecentNames;
   readonly #knowledge: Knowledge;
+  readonly #silly: SillyNames;
   readonly #times: AttributeTimes;
   readonly #open = new Map<bigint, OpenDirectory>();
   #nextHandle = 1n;
 
-  constructor({ link, inodes, names, recent, knowledge }: ChangeParts, times: AttributeTimes) {
+  constructor({ link, inodes, names, recent, knowledge, silly }: ChangeParts, times: AttributeTimes) {
     this.#link = link;
     this.#inodes = inodes;
     this.#names = names;
     this.#recent = recent;
     this.#knowledge = knowledge;
+    this.#silly = silly;
     this.#times = times;
   }
 
@@ -50,7 +54,10 @@ export class Listings {
 
   async open(inode: Inode, caller: Caller): Promise<Outcome<Opened>> {
     const rights = await this.#knowledge.rights(inode, caller, true);
-    if (typeof rights === 'object') return rights.errno;
+    if (typeof rights === 'object') {
+      // A removed directory opens for those who are in it, and is empty.
+      return rights.errno === ESTALE && inode.isRemoved ? this.#add(inode) : rights.errno;
+    }
     return (rights & ACCESS3_READ) === 0 ? EACCES : this.#add(inode);
   }
 
@@ -65,6 +72,8 @@ export class Listings {
   /** Rejects with RpcError. */
   async read(open: OpenDirectory, cookie: bigint, sink: DirectorySink, caller: Caller): Promise<Outcome<0>> {
     const { inode: directory, stream } = open;
+    if (directory.isRemoved) return 0;
+    if (cookie === 0n) await this.#silly.settled(directory, caller);
     // One round trip for each call of the kernel: it asks again for what did not come.
     const page = await stream.after(cookie, caller, (fetched) => {
       this.#knowledge.learn(directory, fetched.directoryAttributes);

@@ -13,8 +13,9 @@ const ENOENT = 2;
 const EINTR = 4;
 const EEXIST = 17;
 const EINVAL = 22;
+const ENOTEMPTY = 39;
 
-/** All of them reject with RpcError where a call has no result. */
+/** All of them reject with RpcError where a call has no result, and may with StatusError EINTR. */
 export class NameChanges {
   readonly #calls: ChangeCalls;
   readonly #knowledge: Knowledge;
@@ -72,11 +73,15 @@ export class NameChanges {
     const refused = this.#calls.refuse(directory, name);
     if (refused !== undefined) return refused;
     const victim = this.#calls.recent(directory, name);
+    if (victim !== undefined) await this.#silly.settled(victim, caller);
     const object = nameIn(directory, name);
     const sent = await this.#calls.send('RMDIR', { object }, caller, directory);
     this.#calls.changed(directory, name, sent.result.wcc);
     victim?.expire();
-    return this.#calls.removed(directory, sent);
+    const errno = this.#calls.removed(directory, sent);
+    if (errno === 0) victim?.removedHere();
+    else if (errno === ENOTEMPTY && victim !== undefined) this.#calls.noted(directory, name, victim);
+    return errno;
   }
 
   /**
@@ -127,6 +132,8 @@ export class NameChanges {
   async #rename({ from, name, to, newName }: Move, caller: Caller): Promise<Errno> {
     const source = this.#calls.recent(from, name);
     const target = this.#calls.recent(to, newName);
+    const replaced = target !== undefined && isDirectory(target.attributes) ? target : undefined;
+    if (replaced !== undefined) await this.#silly.settled(replaced, caller);
     const args = { from: nameIn(from, name), to: nameIn(to, newName) };
     const sent = await this.#calls.send('RENAME', args, caller, from, to);
     const { result: reply, mayHaveRunBefore } = sent;
@@ -142,6 +149,7 @@ export class NameChanges {
         return this.#calls.failed(from, reply.status);
       }
     }
+    if (replaced !== source) replaced?.removedHere();
     if (source !== undefined) this.#calls.noted(to, newName, source);
     return 0;
   }

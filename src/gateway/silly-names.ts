@@ -8,7 +8,9 @@ import type { ServerLink, Waiter } from '../client/link.ts';
 import { NFS3_OK, NFSSTAT3, statusName } from '../nfs3/status.ts';
 import { isDirectory } from './attributes.ts';
 import type { Caller } from './callers.ts';
+import type { Interruptible } from './dirty-bytes.ts';
 import type { Inode, InodeTable } from './inodes.ts';
+import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
 import { nameKeyOf } from './name-cache.ts';
 import type { Errno, Outcome } from './operations.ts';
@@ -64,7 +66,8 @@ export class SillyNames {
   readonly #kept = new Map<Inode, Kept[]>();
   /** By directory and name. */
   readonly #names = new Map<string, Kept>();
-  readonly #removals = new Set<Promise<void>>();
+  /** What is under way, with the name that it removes. */
+  readonly #removals = new Map<Promise<void>, SillyEntry>();
   // Where it starts nobody can guess, so that nobody makes the next name first.
   #counter = randomInt(COUNTER_LIMIT);
 
@@ -186,6 +189,21 @@ export class SillyNames {
     }
   }
 
+  /**
+   * Waits until a directory has no silly names of files that are closed: close(2) returns before they are removed, and a
+   * program that looks at the directory then, or removes it, must not find them. Rejects with StatusError EINTR.
+   */
+  async settled(directory: Inode, caller: Interruptible): Promise<void> {
+    if (this.#kept.size === 0 && this.#removals.size === 0) return;
+    const isInside = (entry: SillyEntry): boolean => Buffer.compare(entry.directory, directory.handle) === 0;
+    const closing = [...this.#kept]
+      .filter(([inode, names]) => !inode.isIdle && names.some(({ entry }) => isInside(entry)))
+      .map(([inode]) => inode.inTurn(() => Promise.resolve()));
+    await unlessInterrupted(Promise.all(closing), caller);
+    const removals = [...this.#removals].filter(([, entry]) => isInside(entry)).map(([removal]) => removal);
+    await unlessInterrupted(Promise.all(removals), caller);
+  }
+
   /** Removes what gateways that are gone have left. */
   removeLeftovers(): void {
     for (const entry of this.#journal?.takeLeftovers() ?? []) this.#remove(entry);
@@ -194,7 +212,7 @@ export class SillyNames {
   /** Removes what is still kept, at the end of the mount; settles once nothing is under way. */
   async finish(): Promise<void> {
     for (const inode of [...this.#kept.keys()]) this.closed(inode);
-    while (this.#removals.size > 0) await Promise.all(this.#removals);
+    while (this.#removals.size > 0) await Promise.all(this.#removals.keys());
     this.#journal?.close();
   }
 
@@ -249,7 +267,7 @@ export class SillyNames {
       .then(() => {
         this.#removals.delete(removal);
       });
-    this.#removals.add(removal);
+    this.#removals.set(removal, entry);
   }
 
   async #removeNow(entry: SillyEntry): Promise<void> {

@@ -7,6 +7,9 @@ import { makePlaces } from './write-places.ts';
 import { GRANTED_EXCEPTIONS, NFS3_EXCEPTIONS, type WriteException } from './write-exceptions.ts';
 import { SHORT_RUNS, unmark, WRITE_RUNS, writeSuite, type ProbeRun } from './write-suite.ts';
 
+/** Watchdog of a mount: all of them stand until the last has been asked. */
+const MOUNT_LIMIT_MS = 600_000;
+
 interface Backend {
   readonly name: string;
   readonly source: (server: ServerProcess) => string;
@@ -55,7 +58,13 @@ t.test('every route writes as the directory itself', { skip: cannotMountHere }, 
   for (const [index, backend] of BACKENDS.entries()) {
     const { name, source, options, runs, exceptions = NFS3_EXCEPTIONS } = backend;
     const point = join(top, `mnt${index}`);
-    const mount = await startMount(t, { source: source(server), point, table: server.table, options });
+    const mount = await startMount(t, {
+      source: source(server),
+      point,
+      table: server.table,
+      options,
+      limitMs: MOUNT_LIMIT_MS,
+    });
     mounts.push({ name, point, behind: tree, exceptions, runs, log: mount.log });
   }
   await writeSuite(t, plain, mounts);

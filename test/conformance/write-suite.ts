@@ -107,6 +107,7 @@ export async function writeSuite(
   prefix = 'run',
 ): Promise<void> {
   const references = new Map<ProbeRun, Answers>();
+  const matched = new Set<WriteException>();
   const runs = [...new Set(mounts.flatMap((mount) => mount.runs))];
   for (const [index, run] of runs.entries()) {
     references.set(run, await probe({ point: plain }, run, `${prefix}-${index}`));
@@ -114,6 +115,7 @@ export async function writeSuite(
   for (const [number, mount] of mounts.entries()) {
     const { name, exceptions = [] } = mount;
     const used = new Set<WriteException>();
+    const asked = new Set<WriteException>();
     await t.test(name, async (t) => {
       for (const [index, run] of mount.runs.entries()) {
         const expected = references.get(run) ?? {};
@@ -131,14 +133,24 @@ export async function writeSuite(
           `${describe(run)}: ${wanted.length} cases`,
         );
         t.ok(wanted.length > 0, `${describe(run)} has cases`);
+        for (const exception of exceptions) {
+          if (wanted.some(([name]) => exception.cases.test(name))) asked.add(exception);
+        }
       }
-      for (const exception of exceptions) {
+      for (const exception of asked) {
         t.ok(
           used.has(exception),
           `an exception that is needed: ${exception.cases.source} (${exception.reason})`,
         );
+        matched.add(exception);
       }
     });
+  }
+  for (const { cases } of new Set(mounts.flatMap(({ exceptions = [] }) => exceptions))) {
+    t.ok(
+      [...matched].some((exception) => exception.cases === cases),
+      `an exception has cases: ${cases.source}`,
+    );
   }
 }
 

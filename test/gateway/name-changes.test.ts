@@ -5,12 +5,14 @@ import { bytes, context, mountTree, ok, quiet, TreeServer, type Mounted } from '
 
 const ROOT = 1n;
 const ENOENT = 2;
+const EINTR = 4;
 const EBUSY = 16;
 const EEXIST = 17;
 const EINVAL = 22;
 const ENOSPC = 28;
 const ENAMETOOLONG = 36;
 const ENOTEMPTY = 39;
+const ESTALE = 116;
 const SILLY = /^\.nfs[0-9a-f]{24}$/;
 
 async function lookUp({ gateway }: Mounted, name: string): Promise<bigint> {
@@ -61,6 +63,76 @@ t.test('names are removed', async (t) => {
   t.equal(await gateway.unlink(ROOT, Buffer.alloc(256, 'x'), context()), ENAMETOOLONG);
   t.equal(await gateway.rmdir(ROOT, Buffer.alloc(256, 'x'), context()), ENAMETOOLONG);
   t.strictSame(server.names(), []);
+});
+
+t.test('a directory that was removed can still be looked at', async (t) => {
+  const noac = { acregminMs: 0, acregmaxMs: 0, acdirminMs: 0, acdirmaxMs: 0 };
+  const mounted = mountTree(t, { times: noac });
+  const { gateway, server, calls } = mounted;
+  const sink = { wantsEntries: false, add: () => t.fail('it is empty') };
+  for (const isRenamed of [false, true]) {
+    server.add(server.root, 'd', FTYPE3.NF3DIR);
+    server.add(server.root, 'e', FTYPE3.NF3DIR);
+    const nodeId = await lookUp(mounted, 'd');
+    const other = await lookUp(mounted, 'e');
+    const removed = isRenamed
+      ? gateway.rename(ROOT, bytes('e'), ROOT, bytes('d'), 0, context())
+      : gateway.rmdir(ROOT, bytes('d'), context());
+    t.equal(await removed, 0);
+    calls();
+    t.equal(await nlinkOf(mounted, nodeId), 0);
+    t.equal((await ok(gateway.getattr(other, context()))).attributes.nlink, 1, 'the other one is there');
+    t.ok(calls().includes('GETATTR'), 'the server has the last word');
+    const { fileHandle } = await ok(gateway.opendir(nodeId, context()));
+    t.equal(await gateway.readdir(fileHandle, 0n, sink, context()), 0);
+    t.equal(await gateway.rmdir(ROOT, bytes('e'), context()), isRenamed ? ENOENT : 0);
+    server.root.children!.clear();
+  }
+  server.add(server.root, 'f', FTYPE3.NF3DIR);
+  const nodeId = await lookUp(mounted, 'f');
+  server.nodes.delete(server.at('f')!.handle.toString());
+  t.equal(await gateway.getattr(nodeId, context()), ESTALE, 'removed by somebody else');
+});
+
+t.test('what was just closed does not keep its directory', async (t) => {
+  const server = new TreeServer();
+  let answer = (): void => undefined;
+  const mounted = mountTree(t, {
+    server,
+    script: {
+      REMOVE: async (args, seen) => {
+        await new Promise<void>((resolve) => (answer = resolve));
+        return server.script.REMOVE!(args, seen);
+      },
+    },
+  });
+  const { gateway } = mounted;
+  const directory = server.add(server.root, 'd', FTYPE3.NF3DIR);
+  server.add(directory, 'f');
+  const parent = await lookUp(mounted, 'd');
+  const { nodeId } = await ok(gateway.lookup(parent, bytes('f'), context()));
+  const { fileHandle } = await ok(gateway.open(nodeId, 0, context()));
+  t.equal(await gateway.unlink(parent, bytes('f'), context()), 0);
+  t.equal(await gateway.rmdir(ROOT, bytes('d'), context()), ENOTEMPTY, 'it is open');
+  gateway.release(fileHandle);
+  const giving = new AbortController();
+  const given = gateway.rmdir(ROOT, bytes('d'), context(giving.signal));
+  const listed: string[] = [];
+  const { fileHandle: open } = await ok(gateway.opendir(parent, context()));
+  const listing = gateway.readdir(
+    open,
+    0n,
+    { wantsEntries: false, add: (name) => listed.push(Buffer.from(name).toString()) > 0 },
+    context(),
+  );
+  const removed = gateway.rmdir(ROOT, bytes('d'), context());
+  giving.abort();
+  t.equal(await given, EINTR);
+  t.match(server.names(directory), [SILLY]);
+  answer();
+  t.equal(await listing, 0);
+  t.strictSame(listed, []);
+  t.equal(await removed, 0);
 });
 
 t.test('a rename takes the inode along, and its time of change is asked for', async (t) => {
@@ -147,7 +219,7 @@ t.test('an open that is under way is waited for, or given up', async (t) => {
   const unlinked = gateway.unlink(ROOT, bytes('f'), context());
   await new Promise(setImmediate);
   giving.abort();
-  t.equal(await given, 4);
+  t.equal(await given, EINTR);
   answer();
   const { fileHandle } = await ok(opening);
   t.equal(await unlinked, 0);
