@@ -64,7 +64,18 @@ export class GatheredBytes {
   /** What was gathered, to be sent; nothing is put here any more. */
   extent(): Extent {
     const { start, author, sequence } = this;
+    this.#trim();
     return { start, pieces: this.#pieces, lengthBytes: this.#lengthBytes, author, sequence, resends: 0 };
+  }
+
+  /** Memory that was taken for more than came is not kept: many small writes would hold many times their bytes. */
+  #trim(): void {
+    const chunk = this.#chunk;
+    if (chunk === undefined || this.#chunkUsed * 2 > chunk.length) return;
+    const exact = Buffer.allocUnsafeSlow(this.#chunkUsed);
+    chunk.copy(exact, 0, 0, this.#chunkUsed);
+    this.#pieces[this.#pieces.length - 1] = exact;
+    this.#chunk = undefined;
   }
 
   #overwrite(at: number, bytes: Uint8Array): void {
