@@ -75,6 +75,8 @@ export class FileWriter implements DirtyFile {
   #inFlightBytes = 0;
   readonly #calls = new Set<Call>();
   readonly #held = new HeldExtents();
+  /** The verifier of all that is held. */
+  #verifier: string | undefined;
   /** Replies to WRITE that were taken. */
   #answers = 0;
   /** Where the last byte ends that no reply has acknowledged; 0n where all are. */
@@ -170,7 +172,11 @@ export class FileWriter implements DirtyFile {
     }
     for (;;) {
       await this.settle(upTo);
-      if (!this.#held.hasUpTo(upTo)) return;
+      if (!this.#held.hasUpTo(upTo)) {
+        // Unless a reply that came since has told that they were lost.
+        if (!this.#isUnanswered(upTo)) return;
+        continue;
+      }
       if (this.#isPaused) {
         await this.#nextProgress();
         continue;
@@ -190,6 +196,7 @@ export class FileWriter implements DirtyFile {
       .then(() => this.commit())
       .finally(() => {
         this.#isBackground = false;
+        if (!this.#held.isEmpty) this.#commitLater();
         this.#site.dirty.committed();
       });
   }
@@ -243,18 +250,23 @@ export class FileWriter implements DirtyFile {
     this.#tellProgress();
   }
 
-  /** The file was cut to `size` bytes: what lay behind is not sent again. */
+  /** The file was cut to `size` bytes, exclusively: what lay behind is not sent again. */
   truncated(size: bigint): void {
     const before = this.#held.weight;
     this.#held.cut(size, 1n << 64n);
     this.#weigh(this.#held.weight - before);
+    // What waits was written since, and makes the file longer again.
+    this.#unsettledEnd = this.#tail?.end ?? 0n;
+    for (const { extent } of this.#queue) {
+      if (endOf(extent) > this.#unsettledEnd) this.#unsettledEnd = endOf(extent);
+    }
   }
 
   #isConfirmed(): boolean {
     return this.#held.isEmpty || this.#confirmed === this.#site.link.session;
   }
 
-  /** Whether anything written up to a write waits for a reply. The queue is sorted, since what is sent again goes first. */
+  /** Whether anything written up to a write waits for a reply. The queue is sorted by the number of the write. */
   #isUnanswered(upTo: number): boolean {
     const next = this.#queue[0];
     if (next !== undefined && next.extent.sequence <= upTo) return true;
@@ -348,6 +360,10 @@ export class FileWriter implements DirtyFile {
 
   #hold(extent: HeldExtent): void {
     this.#held.add(extent);
+    this.#commitLater();
+  }
+
+  #commitLater(): void {
     this.#commitTimer ??= setTimeout(() => {
       this.#commitTimer = undefined;
       this.commitSoon();
@@ -398,8 +414,10 @@ export class FileWriter implements DirtyFile {
    * @param session in use when the call was made
    */
   #compareVerifiers(verifier: string, session: Session): void {
-    const lost = this.#takeHeld((extent) => extent.verifier !== verifier);
     if (this.#site.link.session === session) this.#confirmed = session;
+    if (verifier === this.#verifier) return;
+    this.#verifier = verifier;
+    const lost = this.#takeHeld((extent) => extent.verifier !== verifier);
     if (lost.length === 0) return;
     const again: Sending[] = [];
     for (const { start, pieces, lengthBytes, author, sequence, resends } of lost) {
@@ -412,7 +430,8 @@ export class FileWriter implements DirtyFile {
       // A server that forgets again and again is not asked to remember.
       again.push({ extent, stable: resends === 0 ? STABLE_HOW.UNSTABLE : STABLE_HOW.FILE_SYNC });
     }
-    this.#queue = [...again, ...this.#queue];
+    // Where a second server forgets before all is sent again that the first one forgot, what is older goes first still.
+    this.#queue = [...again, ...this.#queue].sort((a, b) => a.extent.sequence - b.extent.sequence);
     this.#pump();
   }
 
