@@ -91,13 +91,15 @@ export class SillyNames {
   }
 
   /**
-   * Whether a file would be lost to those who have it open, were this name removed: it is open here, no descriptor of ours
-   * holds it, and it has no other name. (A handle is good as long as any name exists, so files with more names are simply
+   * Whether a file would be lost to those who have it open, were this name removed: it is open here, not read by a
+   * descriptor of ours alone, and it has no other name. (A handle is good as long as any name exists, so files with more names are simply
    * removed, where other NFS clients would leave a silly name for them, too.)
    */
   async wouldBeLost(inode: Inode, caller: Caller): Promise<Outcome<boolean>> {
     const { open, attributes } = inode;
-    if (open === undefined || open.held !== undefined || isDirectory(attributes)) return false;
+    if (open === undefined || isDirectory(attributes)) return false;
+    // Who writes does so by its handle, whatever descriptor is there besides.
+    if (open.held !== undefined && open.writer === undefined) return false;
     if (attributes.nlink <= 1) return true;
     // What is believed may be older than the removal of the other names.
     const askedMs = performance.now();
