@@ -63,11 +63,12 @@ export class AttributeSetting {
     };
     const send = async (): Promise<Errno> => {
       if (caller.signal.aborted) return EINTR;
-      const reply = await this.#link.nfs(
-        'SETATTR',
-        { object: { data: inode.handle }, new_attributes: sattr3Of(changes), guard: null },
-        waiter,
-      );
+      const args = { object: { data: inode.handle }, new_attributes: sattr3Of(changes), guard: null };
+      const reply = await this.#link.nfs('SETATTR', args, waiter).catch((error: unknown) => {
+        // It may have been done all the same.
+        this.#knowledge.doubt(inode);
+        throw error;
+      });
       if (reply.status !== NFS3_OK) {
         this.#knowledge.learn(inode, reply.wcc.after);
         return this.#knowledge.failed(inode, reply.status);
