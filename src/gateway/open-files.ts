@@ -179,7 +179,8 @@ export class OpenFiles {
       }
       return this.#add(inode, flags, caller);
     } finally {
-      if (open.files === 0) this.#closeInode(inode);
+      // What an earlier open has written may still be on its way.
+      if (open.files === 0) this.#closeWhenWritten(inode, open);
     }
   }
 

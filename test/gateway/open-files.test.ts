@@ -6,6 +6,8 @@ import type { GrantOutcome } from '../../src/client/session.ts';
 import { ROOT_NODE_ID, type KernelServices, type Outcome } from '../../src/gateway/operations.ts';
 import { context, keepRunning, mountBefore, writeData, WritingServer } from './writing-server.ts';
 
+const EINTR = 4;
+const EIO = 5;
 const ESTALE = 116;
 const EOPNOTSUPP = 95;
 const STAT = statSync(import.meta.filename, { bigint: true });
@@ -112,6 +114,67 @@ t.test('a file that is mapped is read by wire once somebody writes', async (t) =
   gateway.release(writer);
   for (let turns = 0; turns < 5; turns += 1) await turn();
   t.equal(out.grants, 0);
+});
+
+t.test('a mapped file that somebody writes keeps a name until its last close', async (t) => {
+  const { gateway, server, nodeId } = await near(false);
+  const reader = answered(await gateway.open(nodeId, constants.O_RDONLY, context())).fileHandle;
+  const { fileHandle } = answered(await gateway.open(nodeId, constants.O_WRONLY, context()));
+  t.equal(await gateway.unlink(ROOT_NODE_ID, Buffer.from('file'), context()), 0);
+  t.strictSame(
+    server.calls.filter((name) => name === 'REMOVE' || name === 'RENAME'),
+    ['RENAME'],
+    'WRITE goes by the handle, which is good as long as there is a name',
+  );
+  gateway.release(fileHandle);
+  gateway.release(reader);
+  while (!server.calls.includes('REMOVE')) await turn();
+});
+
+t.test('a failed truncation leaves what an earlier open still writes in order', async (t) => {
+  const server = new WritingServer();
+  const { gateway, nodeId } = await mountBefore(server);
+  let release = (): void => undefined;
+  server.hold = new Promise((resolve) => {
+    release = resolve;
+  });
+  const writeAll = async (text: string): Promise<bigint> => {
+    const { fileHandle } = answered(await gateway.open(nodeId, constants.O_WRONLY, context()));
+    await gateway.write(fileHandle, 0n, writeData(Buffer.from(text)), 0, context());
+    return fileHandle;
+  };
+  const interrupt = new AbortController();
+  const old = await writeAll('older');
+  const closing = gateway.flush(old, context(interrupt.signal));
+  interrupt.abort();
+  t.equal(await closing, EINTR);
+  gateway.release(old);
+  await turn();
+  const again = new AbortController();
+  const truncating = gateway.open(nodeId, constants.O_WRONLY | constants.O_TRUNC, context(again.signal));
+  await turn();
+  again.abort();
+  t.equal(await truncating, EINTR);
+  const newer = await writeAll('newer');
+  const flushed = gateway.flush(newer, context());
+  for (let turns = 0; turns < 5; turns += 1) await turn();
+  t.equal(server.calls.filter((name) => name === 'WRITE').length, 1, 'the second waits for the first');
+  release();
+  t.equal(await flushed, 0);
+  t.equal(server.disk.toString(), 'newer');
+});
+
+t.test('after a truncation without an answer the length is asked for', async (t) => {
+  const server = new WritingServer();
+  server.replace(Buffer.from('content'));
+  const { gateway, nodeId } = await mountBefore(server, { hard: false });
+  server.dieAt = { calls: 1, isDone: true };
+  server.isDown = true;
+  t.equal(await gateway.setattr(nodeId, { size: 0n }, context()), EIO);
+  t.equal(server.disk.length, 0, 'it was done all the same');
+  server.isDown = false;
+  const { attributes } = answered(await gateway.getattr(nodeId, context()));
+  t.equal(attributes.size, 0n);
 });
 
 t.test('a file kept from its last open is given back when a writer comes', async (t) => {

@@ -163,6 +163,9 @@ export class WritingServer {
           if (!this.isForgetful) this.disk = Buffer.from(this.memory);
           return { status: NFS3_OK, wcc: wcc(), verf: this.#verifier() };
         }),
+      RENAME: (_args, context) =>
+        this.#serve('RENAME', context, () => ({ status: NFS3_OK, fromdir_wcc: wcc(), todir_wcc: wcc() })),
+      REMOVE: (_args, context) => this.#serve('REMOVE', context, () => ({ status: NFS3_OK, wcc: wcc() })),
       SETATTR: ({ new_attributes: { size, mode } }, context) =>
         this.#serve('SETATTR', context, () => {
           if ((this.rights & MODIFY_AND_EXTEND) === 0)
