@@ -43,6 +43,8 @@ function changesOf(asked: fuse_setattr_in): AttributeChanges {
     ...(has(FATTR.SIZE) ? { size: asked.size } : {}),
     ...(atime === undefined ? {} : { atime }),
     ...(mtime === undefined ? {} : { mtime }),
+    // Before a write the kernel asks for nothing, and means this (fuse_setattr of fs/fuse/dir.c).
+    ...(has(FATTR.KILL_SUIDGID) || asked.valid === 0 ? { dropsSetIds: true } : {}),
     ...(has(FATTR.FH) ? { fileHandle: asked.fh } : {}),
   };
 }

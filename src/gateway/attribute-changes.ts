@@ -13,6 +13,9 @@ import type { AttributeChanges, AttributesReply, Errno, Outcome, TimeToSet } fro
 const EINTR = 4;
 const ESTALE = 116;
 const MODE_BITS = 0o7777;
+const S_ISUID = 0o4000;
+const S_ISGID = 0o2000;
+const S_IXGRP = 0o010;
 const SECONDS_MAX = 0xffff_ffff;
 
 export class AttributeSetting {
@@ -31,15 +34,35 @@ export class AttributeSetting {
    *
    * @param caller who asks, and waits
    * @param owner in whose name it is done: the one who opened the file, where it is asked through an open one
+   * @param openers who opened the file for writing
    */
   async set(
     inode: Inode,
     changes: AttributeChanges,
     caller: Caller,
-    owner: Caller = caller,
+    owner: Caller,
+    openers: readonly Caller[],
   ): Promise<Outcome<AttributesReply>> {
     const errno = await this.change(inode, changes, caller, owner);
-    return errno === 0 ? this.attributes(inode, caller) : errno;
+    if (errno !== 0) return errno;
+    if (changes.dropsSetIds === true) await this.#dropSetIds(inode, caller, openers);
+    return this.attributes(inode, caller);
+  }
+
+  /**
+   * Clears set-user-id and set-group-id as far as the server would not. It does so itself, unless root writes; but bytes are
+   * written in the name of who opened the file, which may be root, whoever has the descriptor now. Whom the server does
+   * not let change the mode is not root there.
+   */
+  async #dropSetIds(inode: Inode, caller: Caller, openers: readonly Caller[]): Promise<void> {
+    const asked = new Set<string>();
+    for (const opener of openers) {
+      const mode = withoutSetIds(inode.attributes.mode);
+      if (mode === (inode.attributes.mode & MODE_BITS)) return;
+      if (asked.has(opener.key)) continue;
+      asked.add(opener.key);
+      await this.change(inode, { mode }, caller, opener);
+    }
   }
 
   /** The same without looking at the file afterwards. */
@@ -51,7 +74,6 @@ export class AttributeSetting {
   ): Promise<Errno> {
     const { mode, uid, gid, size, atime, mtime } = changes;
     const isAboutInode = [mode, uid, gid, atime, mtime].some((value) => value !== undefined);
-    // Nothing at all asks to clear set-user-id after a write: the server has done so with the WRITE.
     if (!isAboutInode && size === undefined) return 0;
     const writer = inode.open?.writer;
     const waiter: Waiter = {
@@ -101,6 +123,12 @@ export class AttributeSetting {
     inode.update(attributesOfFattr3(reply.obj_attributes), this.#times, performance.now(), askedMs);
     return inode.reply();
   }
+}
+
+/** should_remove_suid of fs/inode.c: set-group-id without group execution means something else. */
+function withoutSetIds(mode: number): number {
+  const kept = (mode & S_IXGRP) === 0 ? S_ISGID : 0;
+  return mode & MODE_BITS & ~(S_ISUID | (S_ISGID & ~kept));
 }
 
 export function sattr3Of({ mode, uid, gid, size, atime, mtime }: AttributeChanges): sattr3 {

@@ -304,7 +304,8 @@ export class OpenFiles {
   setattr(inode: Inode, changes: AttributeChanges, caller: Caller): Promise<Outcome<AttributesReply>> {
     const file = changes.fileHandle === undefined ? undefined : this.#files.get(changes.fileHandle);
     const owner = file?.author === undefined ? caller : file.caller;
-    return this.#attributes.set(inode, changes, caller, owner);
+    const openers = this.#filesOf(inode).flatMap((open) => (open.author === undefined ? [] : [open.caller]));
+    return this.#attributes.set(inode, changes, caller, owner, openers);
   }
 
   /** Attributes that show everything written here, with the calls it takes. */

@@ -65,7 +65,7 @@ export interface Entry {
 /** A time to set: a moment, or the server's present one (UTIME_NOW). */
 export type TimeToSet = Timestamp | 'now';
 
-/** What SETATTR changes: only what is there. Nothing at all asks to clear set-user-id and set-group-id. */
+/** What SETATTR changes: only what is there. */
 export interface AttributeChanges {
   /** Permission bits (07777). */
   readonly mode?: number;
@@ -75,6 +75,8 @@ export interface AttributeChanges {
   readonly size?: bigint;
   readonly atime?: TimeToSet;
   readonly mtime?: TimeToSet;
+  /** Somebody without CAP_FSETID changes the content, now or next: set-user-id and set-group-id go. */
+  readonly dropsSetIds?: true;
   /** The open file through which it is asked, as ftruncate(2) does: what was allowed at its open is allowed now. */
   readonly fileHandle?: bigint;
 }

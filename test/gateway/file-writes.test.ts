@@ -396,3 +396,34 @@ t.test('files opened for reading, and places no file has, are not written', asyn
     writtenBytes: 0,
   });
 });
+
+t.test('set-id bits go in the name of who opened the file, as far as the server left them', async (t) => {
+  const { gateway, server, open } = await mounted();
+  const drop = async (mode: number): Promise<number> => {
+    server.replace(Buffer.alloc(0));
+    server.mode = mode;
+    const file = await open();
+    server.calls = [];
+    const { attributes } = answered(await gateway.setattr(2n, { dropsSetIds: true }, context()));
+    t.equal(attributes.mode & 0o7777, server.mode, 'the kernel is told');
+    gateway.release(file);
+    await turn();
+    return server.mode;
+  };
+  t.equal(await drop(0o4755), 0o755);
+  t.equal(server.calls.filter((call) => call === 'SETATTR').length, 1);
+  t.equal(await drop(0o6711), 0o711);
+  t.equal(await drop(0o2644), 0o2644, 'set-group-id without group execution is none');
+  t.notOk(server.calls.includes('SETATTR'), 'nothing to do, nothing asked');
+  t.equal(await drop(0o1755), 0o1755, 'the sticky bit stays');
+});
+
+t.test('who opened the file for reading only is not asked to change its mode', async (t) => {
+  const { gateway, server, open } = await mounted();
+  server.replace(Buffer.alloc(0));
+  server.mode = 0o4755;
+  await open(constants.O_RDONLY);
+  answered(await gateway.setattr(2n, { dropsSetIds: true }, context()));
+  t.notOk(server.calls.includes('SETATTR'));
+  t.equal(server.mode, 0o4755);
+});
