@@ -11,7 +11,9 @@ import { programsWithRestarts } from './program.ts';
 import { mountLimit, sameAsPlain } from './suite.ts';
 
 /** Fewer than elsewhere: a start takes as long as hundreds of operations. */
-const RUNS = 20;
+const RUNS = 5;
+/** For the watchdog of the mount, in milliseconds. */
+const PROGRAM_LIMIT_MS = 20_000;
 const BACKENDS = [
   { name: 'near-restarts', source: () => 'tree', options: 'rw,hard' },
   { name: 'network-restarts', source: (port: number) => `nfs://127.0.0.1:${port}/tree`, options: 'rw,hard' },
@@ -31,7 +33,7 @@ t.test('random programs on a server that is killed', { skip: cannotMountHere }, 
   for (const { name, source, options } of BACKENDS) {
     await t.test(name, async (t) => {
       const point = join(top, name);
-      const limitMs = mountLimit(RUNS);
+      const limitMs = mountLimit(RUNS, PROGRAM_LIMIT_MS);
       const mount = await startMount(t, { source: source(port), point, table, options, limitMs });
       await sameAsPlain(t, name, plain, point, { program: programsWithRestarts, runs: RUNS, restart });
       t.notMatch(mount.log(), /"level":"(error|fatal)"/, 'no fault was logged');

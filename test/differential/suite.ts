@@ -19,7 +19,7 @@ type Milliseconds = number;
 const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url));
 /** Watchdog of one program, which takes some 50 ms, and some seconds where the server is killed on the way. */
 const PROGRAM_LIMIT: Milliseconds = 60_000;
-/** What the watchdog of a mount allows beside its programs, and for each of them. */
+/** What the watchdog of a mount allows beside its programs, and for each of them unless it is told. */
 const MOUNT_LIMIT: Milliseconds = 120_000;
 const MOUNT_LIMIT_PER_PROGRAM: Milliseconds = 2_000;
 /** Programs a backend runs unless the environment says otherwise. */
@@ -141,8 +141,8 @@ function runsFromEnvironment(otherwise = RUNS_DEFAULT): number {
 }
 
 /** How long a mount that these programs run on may live; see MountOptions of mounts.ts. */
-export function mountLimit(otherwise?: number): Milliseconds {
-  return MOUNT_LIMIT + runsFromEnvironment(otherwise) * MOUNT_LIMIT_PER_PROGRAM;
+export function mountLimit(runs?: number, perProgram = MOUNT_LIMIT_PER_PROGRAM): Milliseconds {
+  return MOUNT_LIMIT + runsFromEnvironment(runs) * perProgram;
 }
 
 export interface ProgramOptions {
