@@ -6,8 +6,9 @@
  *
  * With `judge` an operation that no NFSv3 client can do alike is skipped instead of performed, since RFC 1813 knows of no
  * open files: a directory is removed or replaced while a file without a name is open, which may have its kept name there;
- * and the right to a file is taken from somebody, root and its owner apart, who has it open (section 4.4: servers check
- * every READ and WRITE). `skip` lists what another run skipped.
+ * the right to a file is taken from somebody, root and its owner apart, who has it open (section 4.4: servers check
+ * every READ and WRITE); and root writes a file with set-id bits by the descriptor of somebody else, in whose name the
+ * server then clears them, as for a mapping. `skip` lists what another run skipped.
  */
 import { Buffer } from 'node:buffer';
 import fs from 'node:fs';
@@ -25,6 +26,7 @@ import {
 const LONG_AGO_MS = 1_100_000_000_000;
 const KEPT_NAME = /^(\.nfs|\.fuse_hidden)[0-9a-f]{8,}$/;
 const EBADF = 9;
+const SET_IDS = 0o6000;
 
 /** Root and two others, one of whom is in a group that files are given to. */
 const ACTORS = {
@@ -194,9 +196,18 @@ function takesRights(operation) {
   });
 }
 
+const WRITES = ['write', 'pwrite', 'ftruncate', 'copy', 'mapWrite'];
+
+/** Whether set-id bits outlive the writing of a file only because root writes, or a mapping is written. */
+function keepsSetIds({ op, slot, to, as = 'root' }) {
+  const target = op === 'copy' ? to : slot;
+  if (!WRITES.includes(op) || !slots.has(target) || openers.get(target) === 'root') return false;
+  return (as === 'root' || op === 'mapWrite') && (fs.fstatSync(slots.get(target)).mode & SET_IDS) !== 0;
+}
+
 function isUnsayable(operation) {
   const { op, path, to } = operation;
-  if (takesRights(operation)) return true;
+  if (takesRights(operation) || keepsSetIds(operation)) return true;
   const directory = op === 'rmdir' ? path : op === 'rename' ? to : undefined;
   if (directory === undefined || attempt(() => kindOf(directory).type) !== 'directory') return false;
   return [...slots.values()].some((fd) => fs.fstatSync(fd).nlink === 0);
