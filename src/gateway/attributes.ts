@@ -8,6 +8,7 @@ export const S_IFMT = 0o170000;
 export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
+const S_ISVTX = 0o1000;
 
 const TYPE_BITS: Readonly<Record<ftype3, number>> = {
   [FTYPE3.NF3REG]: S_IFREG,
@@ -25,6 +26,11 @@ const BLOCK_BYTES = 512n;
 
 export function isDirectory(attributes: Attributes): boolean {
   return (attributes.mode & S_IFMT) === S_IFDIR;
+}
+
+/** Whether only owners remove what is in a directory. */
+export function isSticky(attributes: Attributes): boolean {
+  return (attributes.mode & S_ISVTX) !== 0;
 }
 
 export function attributesOfFattr3(attr: fattr3): Attributes {

@@ -74,6 +74,19 @@ export class NameChanges {
     if (refused !== undefined) return refused;
     const victim = this.#calls.recent(directory, name);
     if (victim !== undefined) await this.#silly.settled(victim, caller);
+    const errno = await this.#removeDirectory(directory, name, victim, caller);
+    if (errno !== ENOTEMPTY || victim === undefined) return errno;
+    // Files that are kept for those who have them open should be nobody else's concern.
+    if (!(await this.#silly.clear(victim, directory, caller))) return errno;
+    return this.#removeDirectory(directory, name, victim, caller);
+  }
+
+  async #removeDirectory(
+    directory: Inode,
+    name: Uint8Array,
+    victim: Inode | undefined,
+    caller: Caller,
+  ): Promise<Errno> {
     const object = nameIn(directory, name);
     const sent = await this.#calls.send('RMDIR', { object }, caller, directory);
     this.#calls.changed(directory, name, sent.result.wcc);

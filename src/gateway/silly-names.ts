@@ -6,7 +6,7 @@
 import { randomInt } from 'node:crypto';
 import type { ServerLink, Waiter } from '../client/link.ts';
 import { NFS3_OK, NFSSTAT3, statusName } from '../nfs3/status.ts';
-import { isDirectory } from './attributes.ts';
+import { isDirectory, isSticky } from './attributes.ts';
 import type { Caller } from './callers.ts';
 import type { Interruptible } from './dirty-bytes.ts';
 import type { Inode, InodeTable } from './inodes.ts';
@@ -50,6 +50,13 @@ interface Kept {
   readonly inode: Inode;
 }
 
+/** A silly name that is being removed. */
+interface Removal {
+  readonly entry: SillyEntry;
+  /** Settles when it is over; never rejects. */
+  readonly done: Promise<void>;
+}
+
 /** How a file that is about to be replaced was kept. */
 export type Keeping =
   /** It has a second name now. */
@@ -66,8 +73,7 @@ export class SillyNames {
   readonly #kept = new Map<Inode, Kept[]>();
   /** By directory and name. */
   readonly #names = new Map<string, Kept>();
-  /** What is under way, with the name that it removes. */
-  readonly #removals = new Map<Promise<void>, SillyEntry>();
+  readonly #removals = new Set<Removal>();
   // Where it starts nobody can guess, so that nobody makes the next name first.
   #counter = randomInt(COUNTER_LIMIT);
 
@@ -183,6 +189,50 @@ export class SillyNames {
     inode.expire();
   }
 
+  /**
+   * Has what is kept in a directory moved to the one above, so that it can be removed as if its files were gone. Nothing is
+   * moved into a sticky directory, where not everybody could remove it. Rejects with StatusError EINTR for a caller that
+   * gives up.
+   *
+   * @returns whether the directory may be empty now
+   */
+  async clear(directory: Inode, parent: Inode, caller: Caller): Promise<boolean> {
+    const isInside = ({ entry }: { readonly entry: SillyEntry }): boolean =>
+      Buffer.compare(entry.directory, directory.handle) === 0;
+    const leaving = [...this.#removals].filter(isInside);
+    await unlessInterrupted(Promise.all(leaving.map(({ done }) => done)), caller);
+    const inside = isSticky(parent.attributes) ? [] : [...this.#names.values()].filter(isInside);
+    let isAnyGone = leaving.length > 0;
+    for (const kept of inside) isAnyGone = (await this.#move(kept, directory, parent, caller)) || isAnyGone;
+    return isAnyGone;
+  }
+
+  /** Whether it is not there any more. */
+  async #move(kept: Kept, directory: Inode, parent: Inode, caller: Caller): Promise<boolean> {
+    const { inode } = kept;
+    const moved = this.#begin(parent, inode, caller);
+    const from = { dir: { data: directory.handle }, name: Buffer.from(kept.entry.name) };
+    const to = { dir: { data: parent.handle }, name: Buffer.from(moved.entry.name) };
+    const call = this.#doubting(directory, this.#link.nfsOnce('RENAME', { from, to }, caller));
+    const { result: reply, mayHaveRunBefore } = await this.#doubting(parent, call);
+    this.#knowledge.learnChange(directory, reply.fromdir_wcc);
+    this.#knowledge.learnChange(parent, reply.todir_wcc);
+    const isClosed = !this.#names.has(kept.key);
+    const wasDone = reply.status === NFSSTAT3.NFS3ERR_NOENT && mayHaveRunBefore;
+    if (reply.status !== NFS3_OK && !wasDone) {
+      this.#end(moved);
+      return isClosed;
+    }
+    inode.expire();
+    this.#end(kept);
+    if (isClosed) {
+      // Its removal may have come too early for either name.
+      this.#forget(moved);
+      this.#remove(moved.entry);
+    }
+    return true;
+  }
+
   /** The last file of an inode is closed: nobody needs its silly names any more. */
   closed(inode: Inode): void {
     for (const kept of this.#kept.get(inode) ?? []) {
@@ -202,8 +252,8 @@ export class SillyNames {
       .filter(([inode, names]) => !inode.isIdle && names.some(({ entry }) => isInside(entry)))
       .map(([inode]) => inode.inTurn(() => Promise.resolve()));
     await unlessInterrupted(Promise.all(closing), caller);
-    const removals = [...this.#removals].filter(([, entry]) => isInside(entry)).map(([removal]) => removal);
-    await unlessInterrupted(Promise.all(removals), caller);
+    const removals = [...this.#removals].filter(({ entry }) => isInside(entry));
+    await unlessInterrupted(Promise.all(removals.map(({ done }) => done)), caller);
   }
 
   /** Removes what gateways that are gone have left. */
@@ -214,7 +264,7 @@ export class SillyNames {
   /** Removes what is still kept, at the end of the mount; settles once nothing is under way. */
   async finish(): Promise<void> {
     for (const inode of [...this.#kept.keys()]) this.closed(inode);
-    while (this.#removals.size > 0) await Promise.all(this.#removals.keys());
+    while (this.#removals.size > 0) await Promise.all([...this.#removals].map(({ done }) => done));
     this.#journal?.close();
   }
 
@@ -262,14 +312,15 @@ export class SillyNames {
 
   /** Removes a silly name in the background; what fails is left to the next mount. */
   #remove(entry: SillyEntry): void {
-    const removal = this.#removeNow(entry)
+    const done = this.#removeNow(entry)
       .catch((error: unknown) => {
         this.#onWarning('a file that was deleted while open is left on the server', error);
       })
       .then(() => {
         this.#removals.delete(removal);
       });
-    this.#removals.set(removal, entry);
+    const removal: Removal = { entry, done };
+    this.#removals.add(removal);
   }
 
   async #removeNow(entry: SillyEntry): Promise<void> {

@@ -297,18 +297,98 @@ t.test('a rename that fails leaves everything as it was', async (t) => {
   }
 });
 
-t.test('a directory whose files are kept is not empty', async (t) => {
-  const mounted = mountTree(t);
+/** In `above` a directory `d` with a file that is open, and removed. */
+async function keepInDirectory(
+  mounted: Mounted,
+  aboveMode = 0o755,
+): Promise<{ above: bigint; nodeId: bigint; fileHandle: bigint }> {
   const { gateway, server } = mounted;
-  server.add(server.add(server.root, 'd', FTYPE3.NF3DIR), 'f');
-  const directory = await lookUp(mounted, 'd');
+  const parent = server.add(server.root, 'above', FTYPE3.NF3DIR);
+  parent.attributes = { ...parent.attributes, mode: aboveMode };
+  server.add(server.add(parent, 'd', FTYPE3.NF3DIR), 'f');
+  const above = await lookUp(mounted, 'above');
+  const directory = (await ok(gateway.lookup(above, bytes('d'), context()))).nodeId;
   const { nodeId } = await ok(gateway.lookup(directory, bytes('f'), context()));
   const { fileHandle } = await ok(gateway.open(nodeId, 0, context()));
-  t.equal(await gateway.unlink(directory, bytes('f'), context()), 0);
-  t.equal(await gateway.rmdir(ROOT, bytes('d'), context()), ENOTEMPTY);
+  await gateway.unlink(directory, bytes('f'), context());
+  mounted.calls();
+  return { above, nodeId, fileHandle };
+}
+
+t.test('what is kept in a directory does not keep it from being removed', async (t) => {
+  const mounted = mountTree(t);
+  const { gateway, server, calls } = mounted;
+  const { above, nodeId, fileHandle } = await keepInDirectory(mounted);
+  t.equal(await gateway.rmdir(above, bytes('d'), context()), 0);
+  t.strictSame(calls(), ['RMDIR', 'RENAME', 'RMDIR']);
+  const [silly = ''] = server.names(server.at('above'));
+  t.match(silly, SILLY, 'it is kept in the directory above');
+  t.equal(await gateway.unlink(above, bytes(silly), context()), EBUSY);
+  t.equal(await nlinkOf(mounted, nodeId), 0);
+  t.strictSame(await gateway.read(fileHandle, 0n, 10, context()), []);
+  t.equal(await gateway.rmdir(ROOT, bytes('above'), context()), 0);
+  t.match(server.names(), [SILLY], 'and so on');
   gateway.release(fileHandle);
   await quiet(mounted);
-  t.equal(await gateway.rmdir(ROOT, bytes('d'), context()), 0);
+  t.strictSame(server.names(), []);
+});
+
+t.test('a directory with files of others is not empty, whatever is kept in it', async (t) => {
+  const mounted = mountTree(t);
+  const { gateway, server } = mounted;
+  const { above, fileHandle } = await keepInDirectory(mounted);
+  server.add(server.at('above/d')!, 'other');
+  t.equal(await gateway.rmdir(above, bytes('d'), context()), ENOTEMPTY);
+  gateway.release(fileHandle);
+  await quiet(mounted);
+  t.strictSame([server.names(server.at('above')), server.names(server.at('above/d'))], [['d'], ['other']]);
+});
+
+t.test('a directory stays while what is kept in it may not move, or not be removed again', async (t) => {
+  for (const mode of [0o1777, 0o755]) {
+    const mounted = mountTree(t);
+    const { gateway, server, calls } = mounted;
+    const { above, fileHandle } = await keepInDirectory(mounted, mode);
+    if (mode === 0o755) server.refusals.RENAME = NFSSTAT3.NFS3ERR_ACCES;
+    t.equal(await gateway.rmdir(above, bytes('d'), context()), ENOTEMPTY);
+    t.strictSame(calls(), mode === 0o755 ? ['RMDIR', 'RENAME'] : ['RMDIR']);
+    gateway.release(fileHandle);
+    await quiet(mounted);
+    t.equal(await gateway.rmdir(above, bytes('d'), context()), 0);
+    t.strictSame(server.names(server.at('above')), []);
+  }
+});
+
+t.test('a file that is closed while it is moved is removed all the same', async (t) => {
+  for (const isFirst of [true, false]) {
+    const server = new TreeServer();
+    let isMoving = false;
+    let tellRemoved = (): void => undefined;
+    const removed = new Promise<void>((resolve) => (tellRemoved = resolve));
+    const mounted = mountTree(t, {
+      server,
+      script: {
+        REMOVE: (args, seen) => {
+          tellRemoved();
+          return server.script.REMOVE!(args, seen);
+        },
+        RENAME: async (args, seen) => {
+          const rename = () => server.script.RENAME!(args, seen);
+          if (!isMoving) return rename();
+          const before = isFirst ? undefined : await rename();
+          mounted.gateway.release(kept.fileHandle);
+          await removed;
+          return before ?? rename();
+        },
+      },
+    });
+    const kept = await keepInDirectory(mounted);
+    isMoving = true;
+    t.equal(await mounted.gateway.rmdir(kept.above, bytes('d'), context()), 0);
+    await quiet(mounted);
+    t.same([...server.nodes.values()].filter(({ children }) => children === undefined).length, 0, 'no file');
+    t.strictSame(server.names(server.at('above')), []);
+  }
 });
 
 t.test('an unlink that the server refuses leaves the file its name', async (t) => {
