@@ -5,6 +5,7 @@ import { mkdirSync, realpathSync, statSync, symlinkSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
+import { checkCopies, checkUnchanged, chooseCopied } from './demo/copy-check.ts';
 import { generate, SMALL_FILE_BYTES } from './demo/generate.ts';
 import { networkBytes } from './demo/process-io.ts';
 import type { Place } from './demo/programs.ts';
@@ -20,7 +21,7 @@ import {
 import { Stage, type Guest } from './demo/stage.ts';
 import { checkSurroundings, makeWorkDirectory, type WorkDirectory } from './demo/surroundings.ts';
 import { timeArchive, timeReads, type TimedFile } from './demo/timed-reads.ts';
-import { bytesToCheck, checkTree, readTruth, type TreeTruth } from './demo/tree-check.ts';
+import { bytesToCheck, checkTree, readTruth, type TreeTruth, type TreeVerdict } from './demo/tree-check.ts';
 import { CliError } from './errors.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { printJson, printRemark, processStreams } from './output.ts';
@@ -47,7 +48,8 @@ const collect = (value: string, earlier: readonly string[] = []): readonly strin
 export function demoCommand(): Command {
   return new Command('demo')
     .description(
-      'share files with a near guest that has no network and a far one over TCP, check every byte, time the reads',
+      'share files with a near guest that has no network and a far one over TCP, check every byte, copy some files, ' +
+        'time the reads',
     )
     .argument('[directory]', 'read this tree instead of generated files; nothing in it is changed')
     .option('-o, --options <name[=value],...>', "options of the near guest's mount; repeats", collect)
@@ -218,6 +220,18 @@ async function perform(run: Run): Promise<{ findings: Findings; guests: readonly
   const nearVerdicts = await checkTree(near, source, truth, signal, checking);
   const farVerdicts = await checkTree(far, source, truth, signal, checking);
 
+  const chosen = chooseCopied(truth);
+  const copying = progress.phase('copying files into another export', chosen.bytes * 2);
+  const copies = { near: await stage.mountCopies(near), far: await stage.mountCopies(far) };
+  const copyVerdict = async (guest: Guest): Promise<TreeVerdict> => {
+    const to = `${copies[guest.name].root}/${guest.name}`;
+    const arrived: Place = { ...source, root: `${stage.copies}/${guest.name}` };
+    return checkCopies(guest, to, arrived, chosen, signal, copying);
+  };
+  const nearCopy = await copyVerdict(near);
+  const farCopy = await copyVerdict(far);
+  const unchanged = await checkUnchanged(source, truth, signal);
+
   const timing = progress.phase('timing reads of the largest file', options.rounds);
   const before = { near: await stage.status(near), far: await stage.status(far) };
   const rounds = await timeReads({ direct: source, near, far, server }, file, options.rounds, signal, timing);
@@ -227,6 +241,7 @@ async function perform(run: Run): Promise<{ findings: Findings; guests: readonly
     guest: Guest,
     archive: GuestFindings['archive'],
     verdicts: GuestFindings['verdicts'],
+    copy: TreeVerdict,
   ): GuestFindings => ({
     guest,
     before: before[guest.name],
@@ -234,14 +249,16 @@ async function perform(run: Run): Promise<{ findings: Findings; guests: readonly
     reads: rounds.flatMap((round) => round[guest.name]),
     archive,
     verdicts,
+    copy,
   });
   const findings: Findings = {
     file,
     tree: { files: truth.files.length, entries: truth.entries.size, bytes: truth.bytes },
     rounds,
     directArchive,
-    near: guestFindings(near, nearArchive, nearVerdicts),
-    far: guestFindings(far, farArchive, farVerdicts),
+    near: guestFindings(near, nearArchive, nearVerdicts, nearCopy),
+    far: guestFindings(far, farArchive, farVerdicts, farCopy),
+    unchanged,
     nearNetwork: networkBytes(near.pid),
     seconds: (performance.now() - run.startedMs) / 1000,
   };

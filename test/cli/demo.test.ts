@@ -10,7 +10,9 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -18,6 +20,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { checkCopies, checkUnchanged, chooseCopied } from '../../src/cli/demo/copy-check.ts';
 import type { Place } from '../../src/cli/demo/programs.ts';
 import { summarize } from '../../src/cli/demo/timed-reads.ts';
 import { checkTree, describeVerdict, readTruth } from '../../src/cli/demo/tree-check.ts';
@@ -43,6 +46,7 @@ interface Report {
   near: GuestReport;
   far: GuestReport;
   tree: { files: number; entries: number; bytes: number };
+  unchanged: Verdict;
   rounds: unknown[];
 }
 interface GuestReport {
@@ -51,7 +55,13 @@ interface GuestReport {
   bytesRead: number;
   socketBytes: number;
   processBytes: number;
-  tree: { what: string; checked: number; mismatches: string[] }[];
+  tree: Verdict[];
+  copy: Verdict;
+}
+interface Verdict {
+  what: string;
+  checked: number;
+  mismatches: string[];
 }
 
 /** Short, because Unix sockets lie in it. */
@@ -125,7 +135,10 @@ t.test('every byte is checked; near passes through, far goes by wire', { skip },
       guest.tree.flatMap(({ mismatches }) => mismatches),
       [],
     );
+    t.ok(guest.copy.checked > 60, 'files were copied');
+    t.same(guest.copy.mismatches, []);
   }
+  t.match(report.unchanged, { checked: report.tree.entries, mismatches: [] });
   t.equal(report.near.bytesRead, 3 * 3 * 16 * 1024 ** 2, 'three near reads a round');
   t.equal(report.far.bytesRead, 3 * 16 * 1024 ** 2);
   t.match(report.near, { route: 'near', dataPath: 'passthrough' });
@@ -226,6 +239,48 @@ t.test('a file that differs is named', async (t) => {
   t.ok(listing?.mismatches.includes('same: missing'));
   t.ok(listing?.mismatches.includes('more: not in the source'));
   t.match(shifted?.mismatches.join('\n'), /same: No such file/, 'cat says so itself');
+});
+
+t.test('a copy that differs is named, and a tree that changed', async (t) => {
+  const directory = workDirectory(t);
+  const place = (name: string): Place => ({
+    name: 'direct',
+    title: name,
+    root: join(directory, name),
+    enter: [],
+  });
+  const source = place('source');
+  mkdirSync(join(source.root, 'sub'), { recursive: true });
+  for (const name of ['one', 'sub/two', 'sub/-dash\n'])
+    writeFileSync(join(source.root, name), `content of ${name}`);
+  writeFileSync(join(source.root, 'large'), '');
+  truncateSync(join(source.root, 'large'), 64 * 1024 ** 2);
+  const signal = new AbortController().signal;
+  const phase = { advance: () => {} };
+  const truth = await readTruth(source, signal, () => phase);
+  const chosen = chooseCopied(truth);
+  t.same(
+    chosen.files.map(({ name }) => name),
+    ['one', 'sub/-dash\n', 'sub/two'],
+    'large files are left out',
+  );
+  const check = (name: string, arrived: string): ReturnType<typeof checkCopies> =>
+    checkCopies(source, join(directory, name), place(arrived), chosen, signal, phase);
+
+  t.match(await check('good', 'good'), { checked: 3, mismatches: [] });
+  cpSync(join(directory, 'good'), join(directory, 'bad'), { recursive: true, preserveTimestamps: true });
+  const { mtime } = statSync(join(directory, 'good/one'));
+  writeFileSync(join(directory, 'bad/one'), 'Content of one');
+  utimesSync(join(directory, 'bad/one'), mtime, mtime);
+  rmSync(join(directory, 'bad/sub/two'));
+  const { mismatches } = await check('again', 'bad');
+  t.ok(mismatches.includes('one: contents differ'), mismatches.join('; '));
+  t.ok(mismatches.includes('sub/two: missing'));
+  await t.rejects(check('again', 'again'), /mkdir.*File exists/, 'only into a fresh directory');
+
+  t.same((await checkUnchanged(source, truth, signal)).mismatches, []);
+  writeFileSync(join(source.root, 'one'), 'more than before');
+  t.match((await checkUnchanged(source, truth, signal)).mismatches, [/^one: size/]);
 });
 
 t.test('medians', async (t) => {

@@ -30,6 +30,8 @@ export interface GuestFindings {
   readonly reads: readonly GuestRead[];
   readonly archive: ArchivePass;
   readonly verdicts: readonly TreeVerdict[];
+  /** Of the files it copied. */
+  readonly copy: TreeVerdict;
 }
 
 export interface Findings {
@@ -39,6 +41,8 @@ export interface Findings {
   readonly directArchive: ArchivePass;
   readonly near: GuestFindings;
   readonly far: GuestFindings;
+  /** Of the exported tree, after everything that was written. */
+  readonly unchanged: TreeVerdict;
   /** Of the near guest's network namespace. */
   readonly nearNetwork: { readonly interfaces: readonly string[]; readonly bytes: number };
   readonly seconds: number;
@@ -100,13 +104,10 @@ export function judge(findings: Findings): readonly Check[] {
   const judged = file.sizeBytes >= JUDGED_FILE_BYTES_MIN;
   const whereLarge = (check: Check): Check[] => (judged ? [check] : []);
   return [
-    ...[near, far].flatMap(({ guest, verdicts }) =>
-      verdicts.map((verdict) => ({
-        name: `${guest.name}: ${verdict.what}`,
-        ok: verdict.mismatches.length === 0,
-        detail: describeVerdict(verdict),
-      })),
+    ...[near, far].flatMap(({ guest, verdicts, copy }) =>
+      [...verdicts, copy].map((verdict) => checkOf(verdict, `${guest.name}: ${verdict.what}`)),
     ),
+    checkOf(findings.unchanged, findings.unchanged.what),
     {
       name: 'near: no network',
       ok: nearNetwork.bytes === 0 && nearNetwork.interfaces.every((name) => name === 'lo'),
@@ -136,6 +137,10 @@ export function judge(findings: Findings): readonly Check[] {
       detail: percent(farShare),
     }),
   ];
+}
+
+function checkOf(verdict: TreeVerdict, name: string): Check {
+  return { name, ok: verdict.mismatches.length === 0, detail: describeVerdict(verdict) };
 }
 
 export function printReport(streams: CliStreams, findings: Findings, checks: readonly Check[]): void {
@@ -214,6 +219,7 @@ export function describeFindings(findings: Findings, checks: readonly Check[]): 
     processBytes: processBytes(guestFindings.reads),
     archive: guestFindings.archive,
     tree: guestFindings.verdicts,
+    copy: guestFindings.copy,
   });
   return {
     ok: checks.every(({ ok }) => ok),
@@ -223,6 +229,7 @@ export function describeFindings(findings: Findings, checks: readonly Check[]): 
     direct: { ...speed(directSeconds(rounds)), archive: directArchive },
     near: describeGuest(near),
     far: describeGuest(far),
+    unchanged: findings.unchanged,
     nearNetwork: findings.nearNetwork,
     rounds,
     seconds,

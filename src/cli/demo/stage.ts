@@ -13,6 +13,8 @@ import { RUNTIME_FLAGS } from '../runtime-flags.ts';
 import { InterruptedError, type Place } from './programs.ts';
 
 const EXPORT_NAME = 'demo';
+/** The export that guests copy files to. */
+const COPIES_NAME = 'demo-copies';
 /** How long the server may take to say it is ready, and a mount to appear, in milliseconds. */
 const READY_TIMEOUT_MS = 30_000;
 /** How often a gateway's /proc/PID/mountinfo is looked at while its mount is awaited, in milliseconds. */
@@ -24,6 +26,7 @@ const SOCKET_PATH_BYTES_MAX = 107;
 const SOCKET_NAME_BYTES_MAX = '/run/mount-0123456789ab.sock'.length;
 
 const ENTRY = fileURLToPath(new URL('./namespace-entry.js', import.meta.url));
+const FAR_OPTIONS = ['route=network'];
 const OWN_MOUNTS = ['unshare', '-m', '--propagation', 'private'];
 
 const mountStatus = z.object({
@@ -86,6 +89,11 @@ export class Stage {
     return `${this.#options.workDirectory}/colocation.db`;
   }
 
+  /** The directory of the export that may be written, where the server has it; empty at first. */
+  get copies(): string {
+    return `${this.#options.workDirectory}/copies`;
+  }
+
   get pids(): readonly number[] {
     return this.#members.map(({ pid }) => pid);
   }
@@ -93,9 +101,11 @@ export class Stage {
   /** @throws CliError with what the process that failed logged last */
   async startServer(): Promise<{ readonly pid: number }> {
     const { workDirectory, source } = this.#options;
+    mkdirSync(this.copies);
     const words = [
       'serve',
       ...['--export', `${EXPORT_NAME}=${source},ro,squash=none,clients=127.0.0.0/8`],
+      ...['--export', `${COPIES_NAME}=${this.copies},rw,squash=none,clients=127.0.0.0/8`],
       ...['--listen', '127.0.0.1:0', '--socket', `${workDirectory}/server.sock`],
       ...['--colocation', this.table, '--state', `${workDirectory}/state`, '--name', 'demo-server', '--json'],
       ...['--log-level', 'warn'],
@@ -109,7 +119,7 @@ export class Stage {
 
   async startNear(): Promise<Guest> {
     const namespaces = [...OWN_MOUNTS, '-n', '--', ...this.#hiding()];
-    return this.#startGuest('near', namespaces, this.#options.nearOptions);
+    return this.#startGuest('near', namespaces, EXPORT_NAME, 'near', this.#options.nearOptions);
   }
 
   async startFar(server: { readonly pid: number }): Promise<Guest> {
@@ -123,7 +133,13 @@ export class Stage {
       '--',
       ...this.#hiding(),
     ];
-    return this.#startGuest('far', namespaces, ['route=network']);
+    return this.#startGuest('far', namespaces, EXPORT_NAME, 'far', FAR_OPTIONS);
+  }
+
+  /** Mounts the export that may be written beside the guest's other mount, by the same way. */
+  async mountCopies({ name, enter }: Guest): Promise<Guest> {
+    const options = name === 'near' ? this.#options.nearOptions : FAR_OPTIONS;
+    return this.#startGuest(name, enter, COPIES_NAME, `${name}-copies`, [...options, 'rw']);
   }
 
   /** What the gateway says about its mount. */
@@ -172,14 +188,16 @@ export class Stage {
   }
 
   async #startGuest(
-    name: 'near' | 'far',
+    name: Guest['name'],
     namespaces: readonly string[],
+    exportName: string,
+    directory: string,
     options: readonly string[],
   ): Promise<Guest> {
-    const root = `${this.#options.workDirectory}/${name}`;
+    const root = `${this.#options.workDirectory}/${directory}`;
     mkdirSync(root);
-    const words = ['mount', EXPORT_NAME, root, '--foreground', '--colocation', this.table];
-    const member = this.#start(name, namespaces, 'plain', [
+    const words = ['mount', exportName, root, '--foreground', '--colocation', this.table];
+    const member = this.#start(directory, namespaces, 'plain', [
       ...words,
       ...options.flatMap((list) => ['-o', list]),
     ]);

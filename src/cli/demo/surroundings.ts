@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 import { hasCapability } from '../../system/capabilities.ts';
 import { CliError } from '../errors.ts';
 
-const PROGRAMS = ['unshare', 'nsenter', 'mount', 'sh', 'cat', 'dd', 'find', 'tar', 'xargs', 'rm'];
+const PROGRAMS = ['unshare', 'nsenter', 'mount', 'sh', 'cat', 'dd', 'find', 'tar', 'xargs', 'mkdir', 'rm'];
 /** statfs(2), OVERLAYFS_SUPER_MAGIC. */
 const OVERLAYFS_MAGIC = 0x794c7630;
 /** Room for the checkout's copy, the server's state and logs, in bytes. */

@@ -5,6 +5,7 @@ import { runPipe, runProgram, type Place } from './programs.ts';
 
 /** Everything find(1) prints of an entry, in order; times to the nanosecond. */
 const FIELDS = ['type', 'size', 'mode', 'links', 'uid', 'gid', 'mtime', 'target'] as const;
+export type TreeField = (typeof FIELDS)[number];
 const FIND_FORMAT = '%P\\0%y\\0%s\\0%m\\0%n\\0%U\\0%G\\0%T@\\0%l\\0';
 /** tar(1): with --compare, something differs. */
 const TAR_DIFFERS = 1;
@@ -101,7 +102,8 @@ export function describeVerdict({ checked, mismatches }: TreeVerdict): string {
   return `${checked} checked: ${named}${rest > 0 ? `; and ${rest} more` : ''}`;
 }
 
-async function listTree(place: Place, signal: AbortSignal): Promise<Map<string, readonly string[]>> {
+/** Every entry below the place's root, by name, with its fields. */
+export async function listTree(place: Place, signal: AbortSignal): Promise<Map<string, readonly string[]>> {
   const { output } = await runProgram(place, ['find', place.root, '-printf', FIND_FORMAT], { signal });
   const words = output.toString('latin1').split('\0');
   const entries = new Map<string, readonly string[]>();
@@ -112,9 +114,11 @@ async function listTree(place: Place, signal: AbortSignal): Promise<Map<string, 
   return entries;
 }
 
-function compareListings(
+/** One line for each entry that is not the same in both, but for the fields `besides`. */
+export function compareListings(
   truth: ReadonlyMap<string, readonly string[]>,
   seen: ReadonlyMap<string, readonly string[]>,
+  besides: readonly TreeField[] = [],
 ): string[] {
   const mismatches: string[] = [];
   for (const [name, wanted] of truth) {
@@ -124,7 +128,9 @@ function compareListings(
       continue;
     }
     const differing = FIELDS.flatMap((field, index) =>
-      wanted[index] === found[index] ? [] : [`${field} ${found[index]} instead of ${wanted[index]}`],
+      wanted[index] === found[index] || besides.includes(field)
+        ? []
+        : [`${field} ${found[index]} instead of ${wanted[index]}`],
     );
     if (differing.length > 0) mismatches.push(`${shown(name)}: ${differing.join(', ')}`);
   }
@@ -133,7 +139,7 @@ function compareListings(
 }
 
 /** One cat of everything, cut where the sizes say, each part hashed. */
-async function hashContents(
+export async function hashContents(
   place: Place,
   files: readonly TreeFile[],
   signal: AbortSignal,
