@@ -24,6 +24,8 @@ export interface Example {
   readonly title: string;
   readonly line: number;
   readonly paths: readonly DataPath[];
+  /** Whether files are opened for writing, which is by wire also where reading is not. */
+  readonly writing: boolean;
   /** Mount options it needs. */
   readonly options: string;
   readonly steps: readonly Step[];
@@ -31,7 +33,7 @@ export interface Example {
 
 const FENCE = /^ *```(.*)$/;
 const PROMPT = /^(server|guest|user)\$ (.*)$/;
-const INFO = /^console((?: (?:passthrough|mapped|wire))+)(?: -o (\S+))?$/;
+const INFO = /^console((?: (?:passthrough|mapped|wire))+)( writing)?(?: -o (\S+))?$/;
 
 /**
  * The examples of a document, in their order.
@@ -63,7 +65,8 @@ function readBlock(title: string, block: { line: number; info: string; lines: re
     throw new Error(`line ${block.line}, "${title}": ${problem}`);
   };
   const info = INFO.exec(block.info);
-  if (info === null) return fail(`"${block.info}" is not "console passthrough|mapped|wire ... [-o OPTIONS]"`);
+  if (info === null)
+    return fail(`"${block.info}" is not "console passthrough|mapped|wire ... [writing] [-o OPTIONS]"`);
   const paths = DATA_PATHS.filter((path) => info[1]?.split(' ').includes(path));
   const steps: { actor: Actor; command: string; output: string }[] = [];
   for (const line of block.lines) {
@@ -80,7 +83,8 @@ function readBlock(title: string, block: { line: number; info: string; lines: re
     }
   }
   if (!steps.some(({ output }) => output !== '')) fail('it shows no output');
-  return { title, line: block.line, paths, options: info[2] ?? '', steps };
+  const writing = info[2] !== undefined;
+  return { title, line: block.line, paths, writing, options: info[3] ?? '', steps };
 }
 
 /** A user's command, with what happens on a mount that does not answer. */

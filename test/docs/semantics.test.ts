@@ -38,6 +38,7 @@ t.test('a document is read strictly', (t) => {
         title: 'B',
         line: 3,
         paths: ['mapped', 'wire'],
+        writing: false,
         options: 'noac,soft',
         steps: [
           { actor: 'server', command: 'x', output: '' },
@@ -46,6 +47,8 @@ t.test('a document is read strictly', (t) => {
       },
     ],
   );
+  const [writing] = readExamples('```console wire writing -o soft\nuser$ x\nout\n```\n');
+  t.match(writing, { paths: ['wire'], writing: true, options: 'soft' });
   t.end();
 });
 
@@ -64,20 +67,23 @@ t.test('every example does what it shows', { skip }, async (t) => {
   const server = await startServer(t, { directory, exports: [`tree=${tree},clients=127.0.0.1/32`] });
 
   const mounts = new Map<string, Promise<RunningMount>>();
-  const mountFor = (path: DataPath, options: string): Promise<RunningMount> => {
+  const mountFor = (path: DataPath, { options, writing }: Example): Promise<RunningMount> => {
     const list = [OPTIONS[path], options].filter((each) => each !== '').join(',');
     const point = join(directory, `m${mounts.size}`);
+    // Mounts count how files were opened, so those that are written have one of their own.
+    const key = `${list} ${writing}`;
     const made =
-      mounts.get(list) ?? startMount(t, { source: 'tree', point, table: server.table, options: list });
-    mounts.set(list, made);
+      mounts.get(key) ?? startMount(t, { source: 'tree', point, table: server.table, options: list });
+    mounts.set(key, made);
     return made;
   };
 
-  const play = async ({ line, steps, options }: Example, path: DataPath): Promise<void> => {
+  const play = async (example: Example, path: DataPath): Promise<void> => {
+    const { line, steps, writing } = example;
     const name = `line-${line}-${path}`;
     mkdirSync(join(tree, name));
     chmodSync(join(tree, name), 0o755);
-    const mount = await mountFor(path, options);
+    const mount = await mountFor(path, example);
     const env = { SERVER: String(server.pid), EXPORTED: join(tree, name) };
     const inMount = join(mount.point, name);
     const asUser = ['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups', '--inh-caps=-all'];
@@ -101,8 +107,9 @@ t.test('every example does what it shows', { skip }, async (t) => {
     }
     const { route, opens } = await mount.status();
     t.equal(route, path === 'wire' ? 'network' : 'near');
-    const others = Object.entries(opens).filter(([other, count]) => other !== path && count > 0);
-    t.same(others, [], `no data path but ${path}`);
+    const taken = [path, ...(writing ? ['wire'] : [])];
+    const others = Object.entries(opens).filter(([other, count]) => !taken.includes(other) && count > 0);
+    t.same(others, [], `no data path but ${taken.join(', ')}`);
   };
 
   let played = 0;
