@@ -43,6 +43,8 @@ nearmount=$top/nearmount
 chmod 755 "$nearmount"
 
 dd if=/dev/urandom of="$top/host/data/file" bs=1M count=8 2>/dev/null
+# Root of a guest is nobody in particular on the server (squash=root), so this is where both may write.
+mkdir -m 1777 "$top/host/data/inbox"
 wanted=$(sha256sum < "$top/host/data/file")
 
 "$nearmount" serve --export "data=$top/host/data" --state "$top/host/state" \
@@ -83,8 +85,10 @@ for guest in a b; do
   inside "$nearmount" up "$here/guest.yaml" > "$top/$guest/up"
   got=$(inside sh -c 'sha256sum < "$GUEST/data/file"')
   [ "$got" = "$wanted" ] || { echo "guest $guest read something else"; exit 1; }
+  inside cp "$top/$guest/data/file" "$top/$guest/data/inbox/$guest"
+  [ "$(sha256sum < "$top/host/data/inbox/$guest")" = "$wanted" ] || { echo "guest $guest wrote something else"; exit 1; }
   inside sh -c 'exec 3< "$GUEST/data/file" && "$1" status' guest "$nearmount" > "$top/$guest/status"
   echo "guest $guest: interfaces: $(inside ip -br link 2>/dev/null | sed 's/ .*//' | tr '\n' ' ')"
   sed -n '2,3p; /open files/p' "$top/$guest/status" | sed "s|$top||g; s|^|guest $guest:|"
 done
-echo "both guests read the same $(stat -c %s "$top/host/data/file") bytes"
+echo "both guests read the same $(stat -c %s "$top/host/data/file") bytes, and wrote them to files of their own"

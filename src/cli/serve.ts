@@ -48,7 +48,7 @@ export function serveCommand(): Command {
     .option('--socket <path>', 'Unix socket for guests on this node; their descriptor channel lies beside it')
     .option(
       '--state <dir>',
-      `the server's key and its file handles' key; keep it (default: ${DEFAULT_STATE_DIRECTORY})`,
+      `the server's key, its file handles' key and the record of calls; keep it (default: ${DEFAULT_STATE_DIRECTORY})`,
     )
     .option(
       '--colocation <file>',

@@ -7,7 +7,7 @@ import { CliError } from '../errors.ts';
 const PROGRAMS = ['unshare', 'nsenter', 'mount', 'sh', 'cat', 'dd', 'find', 'tar', 'xargs', 'mkdir', 'rm'];
 /** statfs(2), OVERLAYFS_SUPER_MAGIC. */
 const OVERLAYFS_MAGIC = 0x794c7630;
-/** Room for the checkout's copy, the server's state and logs, in bytes. */
+/** Room for the checkout's copy, what guests copy, the server's state and logs, in bytes. */
 const SPARE_BYTES = 256 * 1024 * 1024;
 
 /** @throws CliError, one line for the first thing that is missing */
