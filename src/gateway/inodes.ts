@@ -165,6 +165,11 @@ export class Inode {
     else if (attributes.lacksAcl === true) this.#lacksAclsVersion = this.version;
   }
 
+  /** A change of ours was answered just now: replies to what was asked before are not believed. */
+  answeredChange(): void {
+    this.#changedMs = performance.now();
+  }
+
   /** How long the attributes are still believed, in milliseconds; 0 when they must be fetched. */
   get remainingMs(): number {
     return Math.max(0, this.#expiresMs - performance.now());

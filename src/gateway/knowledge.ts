@@ -81,6 +81,8 @@ export class Knowledge {
       inode.adopt(attributes, this.#times);
       return 'ours';
     }
+    // Replies under way may still show what was before this change.
+    inode.answeredChange();
     // A reply to a later call has told it already.
     if (sameVersion(known, attributes)) return before === null ? 'unknown' : 'ours';
     if (isOlder(attributes, known)) this.doubt(inode);
