@@ -11,6 +11,8 @@ import { readExamples, startShell, type Actor, type Example, type DataPath, type
 const DOCUMENT = new URL('../../docs/semantics.md', import.meta.url);
 /** As the document says of `user$`. */
 const USER = 1000;
+/** How long one of the mounts may live: all examples, one after the other, on a machine that is busy. */
+const MOUNT_LIMIT_MS = 600_000;
 const PROGRAMS = ['bash', 'python3', 'setpriv', 'flock', 'timeout', 'setfacl'];
 
 const missing = PROGRAMS.filter((name) => spawnSync('sh', ['-c', `command -v ${name}`]).status !== 0);
@@ -73,7 +75,8 @@ t.test('every example does what it shows', { skip }, async (t) => {
     // Mounts count how files were opened, so those that are written have one of their own.
     const key = `${list} ${writing}`;
     const made =
-      mounts.get(key) ?? startMount(t, { source: 'tree', point, table: server.table, options: list });
+      mounts.get(key) ??
+      startMount(t, { source: 'tree', point, table: server.table, options: list, limitMs: MOUNT_LIMIT_MS });
     mounts.set(key, made);
     return made;
   };
