@@ -184,7 +184,10 @@ export class DataAccessServer {
     return this.#admission.all.size;
   }
 
-  /** Stops accepting, answers what was taken for at most DRAIN_MS, then closes everything. */
+  /**
+   * Stops accepting, answers what was taken for at most DRAIN_MS, then closes everything. The state directory is let go of
+   * last, when nothing is being written any more: clients send what was not answered to the next server, and go on there.
+   */
   async stop(): Promise<void> {
     clearInterval(this.#check);
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()));
@@ -193,6 +196,7 @@ export class DataAccessServer {
     await Promise.race([draining, delay(DRAIN_MS, undefined, { ref: false })]);
     const poolUsedBytes = this.pool.usedBytes;
     for (const { connection } of [...this.#admission.all]) connection.close();
+    await this.#store.writing.stop();
     this.#store.close();
     this.#calls.close();
     if (this.pageCounters.isUsed) {

@@ -34,6 +34,8 @@ export const OPEN_WRITERS_MAX = 256;
  * are not shared with guests (see isOpenForWriting), and programs on the server cannot execute it (ETXTBSY).
  */
 export const OPEN_WRITER_IDLE_MS = 1000;
+/** Files being closed that wait until what was written to them is on the disk; above it, WRITEs wait to be answered. */
+export const CLOSING_WRITERS_MAX = 256;
 /** Writes of one file at a time: one that copies, and one that waits for the file's lock in the kernel. */
 export const WRITES_AT_ONCE_PER_FILE = 2;
 /** Writes up to here are done at once, on the main thread, where the file system can without waiting for a disk. */

@@ -28,6 +28,7 @@ import { HandleTable } from './handle-table.ts';
 import { HeldDirectories } from './held-directories.ts';
 import { OPEN_NODE_IDLE_MS, OPEN_NODES_MAX } from './limits.ts';
 import { OpenFiles } from './open-file.ts';
+import { changeKey } from './page-file.ts';
 import { StoreError } from './store-error.ts';
 import { WritableFiles } from './writable-files.ts';
 import { WriteVerifier } from './write-verifier.ts';
@@ -270,6 +271,7 @@ export class Store {
       const key = handle.toString('latin1');
       this.#nodes.delete(key);
       this.files.forget(key);
+      this.writing.forget(changeKey(handle));
     }
     if (!isTableHandle(handle)) return;
     const filePath = pathOfName(place);

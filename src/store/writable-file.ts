@@ -1,4 +1,5 @@
 import { S_ISGID, S_ISUID } from '../system/constants.ts';
+import { ErrnoError } from '../system/errno.ts';
 import { fstatfs, statFd, type FileStatus } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
 import {
@@ -10,6 +11,7 @@ import {
   type Pieces,
   type Written,
 } from '../system/write-file.ts';
+import type { ClosingFiles } from './closing-files.ts';
 import { closeAfterTurn, type Retirable } from './descriptor-cache.ts';
 import type { DiskWork } from './disk-work.ts';
 import { NEARLY_FULL_BYTES, WRITE_NOW_BYTES_MAX } from './limits.ts';
@@ -24,6 +26,7 @@ type AtOnce = 'in-memory' | 'nowait' | 'never';
 /** What files open for writing share. */
 export interface WritingSupport {
   readonly work: DiskWork;
+  readonly closing: ClosingFiles;
   /** What was written did not reach the disk, whoever wrote it. */
   readonly onLost: () => void;
 }
@@ -42,6 +45,9 @@ export class WritableFile implements Retirable {
   /** How many of the writes a sync has covered. */
   #writesSynced = 0;
   #holds = 0;
+  /** Writes that the kernel has begun with. */
+  readonly #begun = new Set<Promise<Written>>();
+  #isStopped = false;
 
   /** Takes the descriptor over. */
   constructor(fd: number, support: WritingSupport) {
@@ -98,13 +104,24 @@ export class WritableFile implements Retirable {
 
   /** Closes it; what is not on the disk by now goes there first, or is said to be lost. */
   retire(): void {
-    if (this.isUnsynced) void this.#syncAndClose();
+    if (this.isUnsynced) this.#support.closing.add(this.#syncAndClose());
     else closeAfterTurn(this.fd);
   }
 
-  /** What was written is not to be synced any more when it closes: the next server has another verifier anyway. */
+  /** Nobody will ask what became of what was written, so it is not synced when this closes. */
   abandon(): void {
     this.#writesSynced = Infinity;
+  }
+
+  get isAbandoned(): boolean {
+    return this.#writesSynced === Infinity;
+  }
+
+  /** Begins no more writes: those that wait fail with EIO. Resolves when those that the kernel has begun with have ended. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.abandon();
+    await Promise.all(this.#begun);
   }
 
   async #syncAndClose(): Promise<void> {
@@ -151,10 +168,17 @@ export class WritableFile implements Retirable {
 
   #writeInOrder(identity: Identity, offset: bigint, pieces: Pieces, length: number): Promise<Written> {
     return this.#support.work.run(async () => {
+      if (this.#isStopped) return { bytes: 0, error: new ErrnoError('EIO', 'write', 'the server stops') };
       if (this.#needsIdentity(identity, offset + BigInt(length)))
         return runAs(identity, () => writeHere(this.fd, pieces, offset));
       becomeServer();
-      return writeOnPool(this.fd, pieces, Number(offset));
+      const begun = writeOnPool(this.fd, pieces, Number(offset));
+      this.#begun.add(begun);
+      try {
+        return await begun;
+      } finally {
+        this.#begun.delete(begun);
+      }
     });
   }
 

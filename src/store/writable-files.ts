@@ -13,6 +13,7 @@ import { ErrnoError } from '../system/errno.ts';
 import { checkAccess, closeFd, openat, statFd, type FileStatus } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
 import { syncOnPool } from '../system/write-file.ts';
+import { ClosingFiles } from './closing-files.ts';
 import { DescriptorCache } from './descriptor-cache.ts';
 import { DiskWork } from './disk-work.ts';
 import { OPEN_WRITER_IDLE_MS, OPEN_WRITERS_MAX } from './limits.ts';
@@ -23,6 +24,7 @@ import type { WriteVerifier } from './write-verifier.ts';
 /** The files that a store has open for writing, one descriptor a file. */
 export class WritableFiles {
   readonly #work = new DiskWork();
+  readonly #closing = new ClosingFiles();
   /** Held by somebody, by their keys. */
   readonly #busy = new Map<string, WritableFile>();
   readonly #idle = new DescriptorCache<WritableFile>({ max: OPEN_WRITERS_MAX, idleMs: OPEN_WRITER_IDLE_MS });
@@ -34,9 +36,14 @@ export class WritableFiles {
     this.#verifier = verifier;
   }
 
-  /** Files that are open now. */
+  /** Files that are open now, also those that close when their contents are on the disk. */
   get count(): number {
-    return this.#busy.size + this.#idle.size;
+    return this.#busy.size + this.#idle.size + this.#closing.size;
+  }
+
+  /** To be awaited by whoever has written, so that not more and more files wait for the disk. */
+  room(): Promise<void> {
+    return this.#closing.room();
   }
 
   /**
@@ -59,18 +66,6 @@ export class WritableFiles {
     } finally {
       if (known?.holds === 0) this.#rest(file.key, known);
     }
-  }
-
-  /**
-   * Takes over a descriptor open for writing (O_WRONLY) of a file that was just made, for the WRITEs that follow: where the
-   * server is not root, no other may be had of a file that was made without write permission.
-   */
-  adopt(key: string, fd: number): void {
-    if (this.#busy.has(key)) {
-      closeFd(fd);
-      return;
-    }
-    this.#idle.set(key, this.#take(fd));
   }
 
   release(key: string, file: WritableFile): void {
@@ -102,6 +97,21 @@ export class WritableFiles {
     this.#idle.clear();
   }
 
+  /** Lets go of a file that has no name any more: its blocks are to be free, and need not go to the disk before. */
+  forget(key: string): void {
+    const idle = this.#idle.take(key);
+    (idle ?? this.#busy.get(key))?.abandon();
+    idle?.retire();
+  }
+
+  /**
+   * Begins no more writes, and waits for those that the kernel has begun with: a server that comes after this one is not
+   * to be overtaken by what this one was sent long ago.
+   */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#busy.values()].map((file) => file.stop()));
+  }
+
   /** Lets go of every file; those being written close when that has ended. What is not on the disks is left to the kernel. */
   close(): void {
     this.#isClosed = true;
@@ -112,10 +122,12 @@ export class WritableFiles {
     this.#idle.clear();
   }
 
-  #take(fd: number): WritableFile {
+  #add(key: string, fd: number): WritableFile {
+    let file: WritableFile;
     try {
-      return new WritableFile(fd, {
+      file = new WritableFile(fd, {
         work: this.#work,
+        closing: this.#closing,
         onLost: () => {
           this.#verifier.renew();
         },
@@ -124,10 +136,6 @@ export class WritableFiles {
       closeFd(fd);
       throw error;
     }
-  }
-
-  #add(key: string, fd: number): WritableFile {
-    const file = this.#take(fd);
     file.hold();
     this.#busy.set(key, file);
     return file;
@@ -135,12 +143,9 @@ export class WritableFiles {
 
   #rest(key: string, file: WritableFile): void {
     this.#busy.delete(key);
-    if (!this.#isClosed) {
-      this.#idle.set(key, file);
-      return;
-    }
-    file.abandon();
-    file.retire();
+    if (this.#isClosed) file.abandon();
+    if (file.isAbandoned) file.retire();
+    else this.#idle.set(key, file);
   }
 
   /** By a descriptor of its own, as the server: who may not write has nothing of his own to sync, and harms nobody. */

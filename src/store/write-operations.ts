@@ -4,6 +4,7 @@ import type { Identity } from '../system/identity.ts';
 import { lengthOf, type Pieces } from '../system/write-file.ts';
 import { changeKey } from './page-file.ts';
 import type { StoreNode } from './store.ts';
+import { requireWritable } from './writable.ts';
 
 /*
  * Writing to nodes, and bringing it to the disk. As in operations.ts, both begin in the turn that resolved the node; only
@@ -38,10 +39,11 @@ export async function write(
   stability: Stability,
 ): Promise<WriteOutcome> {
   const { store, handle } = node;
-  refuseReadOnly(node);
+  requireWritable(node);
   const key = changeKey(handle);
   const verifier = store.writeVerifier.bytes;
   const file = store.writing.open(identity, { fd: node.fd, key });
+  let outcome: WriteOutcome;
   try {
     const length = lengthOf(pieces);
     if (length > 0 && offset + BigInt(length) > FILE_BYTES_MAX) throw new ErrnoError('EFBIG', 'write');
@@ -49,10 +51,12 @@ export async function write(
     if (bytes > 0) store.changes.changed(key);
     else if (error !== undefined) throw error;
     if (stability !== 'page-cache') await file.sync(stability === 'data-on-disk');
-    return { bytes, verifier, status: file.status() };
+    outcome = { bytes, verifier, status: file.status() };
   } finally {
     store.writing.release(key, file);
   }
+  await store.writing.room();
+  return outcome;
 }
 
 /**
@@ -61,12 +65,7 @@ export async function write(
  */
 export async function commit(node: StoreNode): Promise<Uint8Array> {
   const { store, handle } = node;
-  refuseReadOnly(node);
+  requireWritable(node);
   await store.writing.sync({ fd: node.fd, key: changeKey(handle) });
   return store.writeVerifier.bytes;
-}
-
-/** Without a private mount the kernel would let the server write. */
-function refuseReadOnly(node: StoreNode): void {
-  if (node.export.options.readOnly) throw new ErrnoError('EROFS', 'open', `export ${node.export.name}`);
 }

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import type { Test } from 'tap';
-import { CREATEMODE3, type NFS_PROCEDURES } from '../../src/nfs3/nfs.ts';
+import { CREATEMODE3, STABLE_HOW, type NFS_PROCEDURES } from '../../src/nfs3/nfs.ts';
 import { NFS3_OK } from '../../src/nfs3/status.ts';
 import { FTYPE3, TIME_HOW, type sattr3 } from '../../src/nfs3/types.ts';
 import type { ArgsOf, ResultOf } from '../../src/rpc/program.ts';
@@ -384,6 +384,7 @@ t.test('a removed file leaves its blocks at once', { skip: notPrivileged }, asyn
   fs.chownSync(tree.at('file'), 1000, 1000);
   const file = tree.find('file');
   await callRead(tree, file);
+  await callWrite(tree, file);
   const free = (): number => fs.statfsSync(tree.directory).bfree;
   const before = free();
   t.equal(statusText(tree.remove('file')), 'OK');
@@ -395,6 +396,14 @@ t.test('a removed file leaves its blocks at once', { skip: notPrivileged }, asyn
 async function callRead(tree: Tree, file: Handle): Promise<void> {
   const { nfsProcedures } = await import('../../src/server/nfs-procedures.ts');
   const reply = await nfsProcedures(tree.store).READ({ file, offset: 0n, count: 10 }, contextOf(root));
+  if (reply.status !== NFS3_OK) throw new Error(statusText(reply));
+}
+
+async function callWrite(tree: Tree, file: Handle): Promise<void> {
+  const { nfsProcedures } = await import('../../src/server/nfs-procedures.ts');
+  const data = [Buffer.from('x')];
+  const args = { file, offset: 0n, count: 1, stable: STABLE_HOW.UNSTABLE, data };
+  const reply = await nfsProcedures(tree.store).WRITE(args, contextOf(root));
   if (reply.status !== NFS3_OK) throw new Error(statusText(reply));
 }
 
