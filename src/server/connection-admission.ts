@@ -1,6 +1,6 @@
 /** Which connections a server holds when more come than it can. */
 import { readFileSync } from 'node:fs';
-import { OPEN_FILES_MAX, OPEN_NODES_MAX } from '../store/limits.ts';
+import { CLOSING_WRITERS_MAX, OPEN_FILES_MAX, OPEN_NODES_MAX, OPEN_WRITERS_MAX } from '../store/limits.ts';
 import { CONNECTIONS_MAX, CONNECTIONS_MIN, CONNECTIONS_PER_PEER_MAX, DESCRIPTORS_SPARE } from './limits.ts';
 
 /** What is looked at when a place is needed. */
@@ -82,6 +82,7 @@ export class ConnectionAdmission<Connection extends Admitted> {
 /** CONNECTIONS_MAX, as far as RLIMIT_NOFILE leaves room for it beside the files of the exports. */
 export function connectionsPossible(limits: string = readFileSync('/proc/self/limits', 'latin1')): number {
   const openFiles = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? Infinity);
-  const left = openFiles - OPEN_NODES_MAX - OPEN_FILES_MAX - DESCRIPTORS_SPARE;
+  const ofExports = OPEN_NODES_MAX + OPEN_FILES_MAX + OPEN_WRITERS_MAX + CLOSING_WRITERS_MAX;
+  const left = openFiles - ofExports - DESCRIPTORS_SPARE;
   return Math.max(CONNECTIONS_MIN, Math.min(CONNECTIONS_MAX, left));
 }
