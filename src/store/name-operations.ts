@@ -84,7 +84,7 @@ export function checkNewName(name: Uint8Array): void {
 export function makeNode(identity: Identity, place: NamePlace, node: NewNode): StoreNode {
   const { directory, name } = place;
   checkNewName(name);
-  const notBeforeNs = BigInt(Date.now()) * 1_000_000n - FILE_TIME_TICK_NS;
+  const beganNs = BigInt(Date.now()) * 1_000_000n;
   runAs(identity, () => {
     if (node.type === 'symlink') symlinkat(node.target, directory.fd, name);
     else if (node.type === 'directory') mkdirat(directory.fd, name, node.mode);
@@ -94,6 +94,9 @@ export function makeNode(identity: Identity, place: NamePlace, node: NewNode): S
     }
   });
   const fd = openName(identity, directory, name);
+  // The file system's clock need not be the server's, or as fine; the directory has changed by that one, too.
+  const { ctimeNs } = statFd(directory.fd);
+  const notBeforeNs = (beganNs < ctimeNs ? beganNs : ctimeNs) - FILE_TIME_TICK_NS;
   if (!isJustMade(statFd(fd), node.type, notBeforeNs)) {
     closeFd(fd);
     throw new StoreError('STALE', 'somebody replaced the new file at once');

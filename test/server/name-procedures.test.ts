@@ -208,6 +208,19 @@ t.test(
   },
 );
 
+t.test('files are made also where the clock of the file system is behind', { skip: notPrivileged }, (t) => {
+  const tree = openTree(t);
+  const { now } = Date;
+  t.teardown(() => {
+    Date.now = now;
+  });
+  Date.now = () => now() + 3_600_000;
+  t.equal(statusText(tree.create('file')), 'OK');
+  t.equal(statusText(tree.mkdir('dir', { mode: 0o700 })), 'OK');
+  t.equal(statusText(tree.symlink('link', 'file')), 'OK');
+  t.end();
+});
+
 t.test('names: those with a meaning, hostile ones, the longest', { skip: notPrivileged }, async (t) => {
   const tree = openTree(t);
   tree.create('file');
