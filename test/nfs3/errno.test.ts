@@ -64,3 +64,12 @@ t.test('errnos without a status of their own', async (t) => {
   t.equal(statusOfErrno(errno.EBADF), undefined, 'a fault of the server, not of the caller');
   t.equal(statusOfErrno(-errno.EIO), undefined);
 });
+
+t.test('a disk that fails in any way is an I/O error', (t) => {
+  const { EIO, ENODATA, ETIME, ENOLINK, EBADMSG, ETIMEDOUT } = errno;
+  // Node's list leaves EBADE, ESHUTDOWN and EREMOTEIO out.
+  for (const number of [EIO, ENODATA, ETIME, ENOLINK, EBADMSG, ETIMEDOUT, 52, 108, 121]) {
+    t.equal(statusOfErrno(number), NFSSTAT3.NFS3ERR_IO, String(number));
+  }
+  t.end();
+});
