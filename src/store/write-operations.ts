@@ -43,7 +43,6 @@ export async function write(
   const key = changeKey(handle);
   const verifier = store.writeVerifier.bytes;
   const file = store.writing.open(identity, { fd: node.fd, key });
-  let outcome: WriteOutcome;
   try {
     const length = lengthOf(pieces);
     if (length > 0 && offset + BigInt(length) > FILE_BYTES_MAX) throw new ErrnoError('EFBIG', 'write');
@@ -51,12 +50,11 @@ export async function write(
     if (bytes > 0) store.changes.changed(key);
     else if (error !== undefined) throw error;
     if (stability !== 'page-cache') await file.sync(stability === 'data-on-disk');
-    outcome = { bytes, verifier, status: file.status() };
+    await store.writing.room();
+    return { bytes, verifier, status: file.status() };
   } finally {
     store.writing.release(key, file);
   }
-  await store.writing.room();
-  return outcome;
 }
 
 /**
