@@ -59,8 +59,13 @@ export class ExportTree {
     const clone = tryCloneMount(this.directory, options.readOnly);
     this.isolation = clone === undefined ? 'one-file-system' : 'private-mount';
     this.rootFd = clone ?? openat(AT_FDCWD, this.directory, O_RDONLY | O_DIRECTORY);
-    this.readOnlyFd =
-      clone === undefined || options.readOnly ? this.rootFd : clonePrivateMount(this.directory, true);
+    try {
+      const isAsItIs = clone === undefined || options.readOnly;
+      this.readOnlyFd = isAsItIs ? this.rootFd : clonePrivateMount(this.directory, true);
+    } catch (error) {
+      closeFd(this.rootFd);
+      throw error;
+    }
     this.rootStatus = statFd(this.rootFd);
     this.#rootPath = pathOf(this.rootFd);
     this.positions = fstatfs(this.rootFd).type === OVERLAYFS ? 'of-open-directory' : 'for-ever';
@@ -89,7 +94,8 @@ export class ExportTree {
   /** Where an open file lies now, relative to the root (empty for it); undefined outside of it, or when deleted. */
   relativePath(fd: number): Buffer | undefined {
     const full = pathOf(fd);
-    if (full.equals(this.#rootPath)) return Buffer.alloc(0);
+    // In a private mount, what was moved outside has the path of the root.
+    if (full.equals(this.#rootPath)) return this.isRoot(statFd(fd)) ? Buffer.alloc(0) : undefined;
     const prefix = this.#rootPath.equals(SLASH) ? SLASH : Buffer.concat([this.#rootPath, SLASH]);
     return full.subarray(0, prefix.length).equals(prefix) ? full.subarray(prefix.length) : undefined;
   }

@@ -201,9 +201,13 @@ export class Store {
     // The MAC of a known handle was checked before: the very same bytes are the key.
     const known = this.#nodes.get(key);
     if (known !== undefined) {
-      if (statFd(known.fd).nlink > 0) return known;
+      if (statFd(known.fd).nlink === 0) {
+        this.#nodes.delete(key);
+        throw new StoreError('STALE', 'the file was deleted');
+      }
+      // A handle of the table is good where a path inside leads to its file, however long that is open.
+      if (!isTableHandle(known.handle) || known.export.relativePath(known.fd) !== undefined) return known;
       this.#nodes.delete(key);
-      throw new StoreError('STALE', 'the file was deleted');
     }
     const parts = unsealFileHandle(this.#key, bytes);
     const tree = this.#treesById.get(Buffer.from(parts.exportId).toString('latin1'));
@@ -254,6 +258,7 @@ export class Store {
   saw(node: StoreNode, { devMajor, devMinor, ino, btimeNs }: FileStatus): void {
     if (!isTableHandle(node.handle) || !(node instanceof OpenNode) || node.btimeNs === btimeNs) return;
     node.btimeNs = btimeNs;
+    becomeServer();
     this.#handleTable().reborn(node.export.id, this.#idIn(node.handle), { devMajor, devMinor, ino, btimeNs });
   }
 

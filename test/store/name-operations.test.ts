@@ -163,3 +163,30 @@ t.test(
     }
   },
 );
+
+t.test('handles of the table are void outside of the export, also while they are in use', (t) => {
+  const place = makePlace(t);
+  const servers = new TableServers(t, place.directory, place.stateDirectory);
+  const { store } = servers;
+  const inside = (...names: string[]): string => path.join(place.directory, ...names);
+  fs.mkdirSync(inside('dir'));
+  fs.writeFileSync(inside('dir', 'file'), 'x');
+  fs.writeFileSync(inside('linked'), 'y');
+  fs.linkSync(inside('linked'), inside('dir', 'link'));
+  const root = store.resolve(store.rootHandle('tree'));
+  const dir = lookup(server, root, bytes('dir')).handle;
+  const file = lookup(server, store.resolve(dir), bytes('file')).handle;
+  const linked = lookup(server, root, bytes('linked')).handle;
+  t.same(lookup(server, store.resolve(dir), bytes('link')).handle, linked);
+  for (const handle of [dir, file, linked]) t.ok(store.resolve(handle));
+  becomeServer();
+  const moved = store.resolve(dir);
+  fs.renameSync(inside('dir'), path.join(place.outside, 'dir'));
+  t.throws(() => lookup(server, moved, bytes('file')), { code: 'STALE' });
+  for (const handle of [dir, file]) t.throws(() => store.resolve(handle), { code: 'STALE' });
+  t.equal(attributes(store.resolve(linked)).ino, inoAt(inside('linked')), 'by its name that is inside');
+  const rootHandle = root.handle;
+  servers.restart();
+  t.ok(servers.store.resolve(rootHandle), 'the root is known as before');
+  t.end();
+});
