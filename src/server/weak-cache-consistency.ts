@@ -6,7 +6,10 @@ import { nfsTime, postOpAttributes } from './attributes.ts';
 
 export const NO_WCC: wcc_data = { before: null, after: null };
 
-/** To be taken in the turn of the change, before it: nothing comes between. */
+/**
+ * To be taken in the turn of the change, just before it, so that no other call that changes names comes between. Programs
+ * on the server can, and WRITEs under way, for some microseconds: only the kernel could keep them out.
+ */
 export function preOpAttributes(node: StoreNode): wcc_attr {
   const { size, mtimeNs, ctimeNs } = attributes(node);
   return { size, mtime: nfsTime(mtimeNs), ctime: nfsTime(ctimeNs) };
