@@ -309,6 +309,11 @@ export class InodeTable {
     return this.#retired.get(inode.handleKey)?.has(inode) === true;
   }
 
+  /** The inode that the file of a retired one has now, where there is one already; the inode itself otherwise. */
+  inPlaceOf(inode: Inode): Inode {
+    return this.isRetired(inode) ? (this.#byHandle.get(inode.handleKey) ?? inode) : inode;
+  }
+
   /** Whether the file of an inode is also open by one that was retired. */
   isOpenElsewhere(inode: Inode): boolean {
     const retired = this.#retired.get(inode.handleKey);

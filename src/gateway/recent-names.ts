@@ -28,11 +28,15 @@ export class RecentNames {
     this.#young.set(nameKeyOf(directory.nodeId, name), inode.nodeId);
   }
 
-  /** The inode of a name; undefined where the name, or its inode, is not known any more. */
+  /**
+   * The inode of a name, or the one that has taken its place; undefined where the name, or its inode, is not known any
+   * more.
+   */
   find(directory: Inode, name: Uint8Array): Inode | undefined {
     const key = nameKeyOf(directory.nodeId, name);
     const nodeId = this.#young.get(key) ?? this.#old.get(key);
-    return nodeId === undefined ? undefined : this.#inodes.get(nodeId);
+    const inode = nodeId === undefined ? undefined : this.#inodes.get(nodeId);
+    return inode === undefined ? undefined : this.#inodes.inPlaceOf(inode);
   }
 
   delete(directory: Inode, name: Uint8Array): void {
