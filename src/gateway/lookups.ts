@@ -42,6 +42,8 @@ export class Lookups {
     if (absentMs !== undefined) return { nodeId: 0n, entryValidMs: absentMs, attributes: undefined };
     const cached = this.#names.get(directory.nodeId, name);
     if (cached?.directoryVersion !== directory.version || directory.remainingMs === 0) return undefined;
+    // Once: should the kernel forget the inode, then what was changed here since would be forgotten with it.
+    this.#names.delete(directory.nodeId, name);
     const known = this.#inodes.find(cached.handle);
     // What is known of an inode is never older than what a listing said.
     if (known !== undefined) return known.remainingMs > 0 ? this.#told(directory, name, known) : undefined;
