@@ -43,6 +43,7 @@ export class GrantedFiles {
 
   /** The file itself, by a grant; a string says why the wire serves instead. */
   async obtain(inode: Inode, caller: Caller): Promise<Outcome<HeldFile> | string> {
+    const askedMs = performance.now();
     const outcome = await this.#link.grant(inode.handle, caller);
     if (outcome === undefined) {
       const { route, levelReason } = this.#link.session;
@@ -53,7 +54,7 @@ export class GrantedFiles {
       if (outcome.status === NFSSTAT3.NFS3ERR_JUKEBOX) return 'the server has no descriptor to spare';
       return this.#knowledge.failed(inode, outcome.status);
     }
-    this.#knowledge.learn(inode, outcome.attributes);
+    this.#knowledge.learn(inode, outcome.attributes, askedMs);
     if (outcome.kind === 'wire') return outcome.reason;
     inode.readers.add(caller.key);
     const { file, session } = outcome;

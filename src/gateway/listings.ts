@@ -76,7 +76,7 @@ export class Listings {
     if (cookie === 0n) await this.#silly.settled(directory, caller);
     // One round trip for each call of the kernel: it asks again for what did not come.
     const page = await stream.after(cookie, caller, (fetched) => {
-      this.#knowledge.learn(directory, fetched.directoryAttributes);
+      this.#knowledge.learn(directory, fetched.directoryAttributes, fetched.askedMs);
       open.pageVersion = directory.version;
     });
     if (typeof page === 'number') return this.#knowledge.failed(directory, page);

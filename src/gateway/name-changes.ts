@@ -33,10 +33,11 @@ export class NameChanges {
     const refused = this.#calls.refuse(directory, name);
     if (refused !== undefined) return refused;
     const args = { file: { data: inode.handle }, link: nameIn(directory, name) };
+    const askedMs = performance.now();
     const sent = await this.#calls.send('LINK', args, caller, directory, inode);
     const { result: reply, mayHaveRunBefore } = sent;
     this.#calls.changed(directory, name, reply.linkdir_wcc);
-    this.#knowledge.learn(inode, reply.file_attributes);
+    this.#knowledge.learn(inode, reply.file_attributes, askedMs);
     if (reply.status === NFSSTAT3.NFS3ERR_EXIST && mayHaveRunBefore) {
       const type = inode.attributes.mode & S_IFMT;
       const found = await this.#newObjects.find(directory, name, type, caller);

@@ -34,8 +34,9 @@ export class Statistics {
 
   /** Rejects with RpcError. */
   async ask(inode: Inode, caller: Caller): Promise<Outcome<FileSystemStatistics>> {
+    const askedMs = performance.now();
     const reply = await this.#link.nfs('FSSTAT', { fsroot: { data: inode.handle } }, caller);
-    this.#knowledge.learn(inode, reply.obj_attributes);
+    this.#knowledge.learn(inode, reply.obj_attributes, askedMs);
     if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
     const blocks = (bytes: bigint): bigint => bytes / BigInt(BLOCK_BYTES);
     this.#last = {

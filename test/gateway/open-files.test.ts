@@ -177,6 +177,34 @@ t.test('after a truncation without an answer the length is asked for', async (t)
   t.equal(attributes.size, 0n);
 });
 
+t.test('a reply that was overtaken by later writes does not bring old attributes back', async (t) => {
+  const server = new WritingServer();
+  const { gateway, nodeId } = await mountBefore(server);
+  const { fileHandle } = answered(await gateway.open(nodeId, constants.O_WRONLY, context()));
+  let release = (): void => undefined;
+  server.lateReply = new Promise((resolve) => {
+    release = resolve;
+  });
+  const linking = gateway.link(nodeId, ROOT_NODE_ID, Buffer.from('second'), context());
+  while (!server.calls.includes('LINK')) await turn();
+  await gateway.write(fileHandle, 0n, writeData(Buffer.from('longer')), 0, context());
+  t.equal(await gateway.flush(fileHandle, context()), 0);
+  release();
+  t.equal(answered(await linking).attributes?.attributes.size, 6n);
+  t.equal(answered(await gateway.getattr(nodeId, context())).attributes.size, 6n);
+});
+
+t.test('the last name is kept for a writer, also where it is remembered with the inode before', async (t) => {
+  const { gateway, server, nodeId, lookup } = await near(true);
+  const second = Buffer.from('second');
+  answered(await gateway.open(nodeId, constants.O_RDONLY, context()));
+  answered(await gateway.link(nodeId, ROOT_NODE_ID, second, context()));
+  t.equal(await gateway.open(nodeId, constants.O_RDWR, context()), ESTALE);
+  answered(await gateway.open(await lookup(), constants.O_RDWR, context()));
+  t.equal(await gateway.unlink(ROOT_NODE_ID, second, context()), 0);
+  t.notOk(server.calls.includes('REMOVE'), 'to the server it was the only name all the time');
+});
+
 t.test('a file kept from its last open is given back when a writer comes', async (t) => {
   const { gateway, nodeId, out } = await near(true);
   gateway.release(answered(await gateway.open(nodeId, constants.O_RDONLY, context())).fileHandle);

@@ -53,6 +53,8 @@ export class WritingServer {
   dieAt: { calls: number; isDone: boolean } | undefined;
   /** Resolved by a test that wants calls to wait. */
   hold: Promise<void> | undefined;
+  /** Resolved by a test that wants the reply to LINK to come late. */
+  lateReply: Promise<void> | undefined;
   /** Turns of the event loop each call takes. */
   delayTurns = (): number => 0;
   isDown = false;
@@ -165,6 +167,13 @@ export class WritingServer {
         }),
       RENAME: (_args, context) =>
         this.#serve('RENAME', context, () => ({ status: NFS3_OK, fromdir_wcc: wcc(), todir_wcc: wcc() })),
+      LINK: async (_args, context) => {
+        const reply = await this.#serve('LINK', context, () => {
+          return { status: NFS3_OK, file_attributes: this.attributes(), linkdir_wcc: wcc() };
+        });
+        await this.lateReply;
+        return reply;
+      },
       REMOVE: (_args, context) => this.#serve('REMOVE', context, () => ({ status: NFS3_OK, wcc: wcc() })),
       SETATTR: ({ new_attributes: { size, mode } }, context) =>
         this.#serve('SETATTR', context, () => {
