@@ -9,7 +9,6 @@ import { NewObjects } from './new-objects.ts';
 import type { Errno, Outcome } from './operations.ts';
 import type { SillyNames } from './silly-names.ts';
 
-const ENOENT = 2;
 const EINTR = 4;
 const EEXIST = 17;
 const EINVAL = 22;
@@ -159,9 +158,10 @@ export class NameChanges {
     if (reply.status !== NFS3_OK) {
       // What the first transmission has renamed is where it should be.
       const mayBeDone = reply.status === NFSSTAT3.NFS3ERR_NOENT && mayHaveRunBefore;
-      if (!mayBeDone || (await this.#calls.lookUp(to, newName, caller)) === ENOENT) {
-        return this.#calls.failed(from, reply.status);
-      }
+      if (!mayBeDone) return this.#calls.failed(from, reply.status);
+      const found = await this.#calls.lookUp(to, newName, caller);
+      const isDone = source === undefined ? typeof found !== 'number' : found === source;
+      if (!isDone) return this.#calls.failed(from, reply.status);
     }
     if (replaced !== source) replaced?.removedHere();
     if (source !== undefined) this.#calls.noted(to, newName, source);

@@ -455,3 +455,29 @@ t.test('what was changed in a directory is on stable storage already', async (t)
   t.equal(await gateway.fsyncdir(fileHandle, false, context()), 0);
   t.strictSame(calls(), []);
 });
+
+t.test(
+  'a rename that came too late is not taken for done because another file has the new name',
+  async (t) => {
+    const server = new TreeServer();
+    let isLost = false;
+    const mounted: Mounted = mountTree(t, {
+      server,
+      script: {
+        RENAME: (args, seen) => {
+          if (!isLost) {
+            isLost = true;
+            server.root.children!.delete('from');
+            mounted.loseConnection();
+          }
+          return server.script.RENAME!(args, seen);
+        },
+      },
+    });
+    for (const name of ['from', 'to']) {
+      server.add(server.root, name);
+      await lookUp(mounted, name);
+    }
+    t.equal(await mounted.gateway.rename(ROOT, bytes('from'), ROOT, bytes('to'), 0, context()), ENOENT);
+  },
+);
