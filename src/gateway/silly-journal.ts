@@ -13,6 +13,7 @@ import {
   readFileSync,
   readdirSync,
   renameSync,
+  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
@@ -124,6 +125,7 @@ export class SillyJournalFile implements SillyJournal {
   #names(): string[] {
     try {
       const { directory, serverKey } = this.#options;
+      if (isForeign(directory)) return [];
       return readdirSync(directory).filter((name) => name.startsWith(serverKey) && name.endsWith(SUFFIX));
     } catch {
       // Nobody has kept a journal here yet.
@@ -175,6 +177,7 @@ export class SillyJournalFile implements SillyJournal {
     if (this.#file !== undefined) return this.#file.descriptor;
     const { directory, serverKey, tryLock } = this.#options;
     mkdirSync(directory, { recursive: true, mode: PRIVATE_DIRECTORY });
+    if (isForeign(directory)) throw new Error(`${directory} belongs to somebody else`);
     const path = join(directory, `${serverKey}-${randomUUID()}${SUFFIX}`);
     // It gets its name once it is locked, or another mount would take it for a dead gateway's.
     const unlocked = `${path}.new`;
@@ -199,6 +202,12 @@ export class SillyJournalFile implements SillyJournal {
       this.#failed = true;
     }
   }
+}
+
+/** Where anybody may make a directory somebody else may have made this one, to have names removed as he likes. */
+function isForeign(directory: string): boolean {
+  const { uid } = statSync(directory);
+  return uid !== 0 && uid !== process.geteuid?.();
 }
 
 function remove({ descriptor, path }: Leftover): void {

@@ -1,4 +1,12 @@
-import { appendFileSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { SILLY_JOURNAL_BYTES } from '../../src/gateway/limits.ts';
@@ -56,6 +64,24 @@ t.test('the next mount finds what a killed gateway has left, and nothing else', 
   third.done(entry(3));
   t.strictSame(readdirSync(directory), []);
 });
+
+t.test(
+  'a journal in a directory of somebody else is neither believed nor written',
+  { skip: process.geteuid?.() !== 0 && 'needs root, to act as another user' },
+  async (t) => {
+    const directory = t.testdir();
+    const { journal: planted } = journalIn(directory);
+    planted.add(entry(1));
+    planted.close();
+    chownSync(directory, 65_533, 65_533);
+    const { journal, warnings } = journalIn(directory);
+    t.strictSame(journal.takeLeftovers(), []);
+    const before = readdirSync(directory);
+    journal.add(entry(2));
+    t.strictSame(readdirSync(directory), before);
+    t.equal(warnings.length, 1);
+  },
+);
 
 t.test('a gateway that ends leaves no journal, and its file stays small', async (t) => {
   const directory = t.testdir();
