@@ -5,8 +5,11 @@ import { freePorts, skipWithout, startGanesha } from '../interop/peers.ts';
 import { cannotMountHere, startMount } from '../support/mounts.ts';
 import { skipWithoutBuild } from '../support/server.ts';
 import { makePlaces } from './write-places.ts';
-import { NFS3_EXCEPTIONS } from './write-exceptions.ts';
+import { GANESHA_EXCEPTIONS } from './ganesha-exceptions.ts';
 import { unmark, WRITE_RUNS, writeSuite } from './write-suite.ts';
+
+/** Watchdog of the mount, which is asked everything that a file system is. */
+const MOUNT_LIMIT_MS = 600_000;
 
 const skip = skipWithout(['ganesha']) || cannotMountHere || skipWithoutBuild();
 
@@ -21,9 +24,10 @@ t.test('a mount of nfs-ganesha writes as the directory itself', { skip }, async 
     source: `nfs://127.0.0.1:${nfsPort}${tree}?mountport=${mountPort}`,
     point,
     options: 'rw',
+    limitMs: MOUNT_LIMIT_MS,
   });
   const runs = WRITE_RUNS;
   await writeSuite(t, plain, [
-    { name: 'nfs-ganesha', point, behind: tree, exceptions: NFS3_EXCEPTIONS, runs },
+    { name: 'nfs-ganesha', point, behind: tree, exceptions: GANESHA_EXCEPTIONS, runs },
   ]);
 });
