@@ -117,8 +117,6 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
   try {
     await serveMount(settings, gateway, first);
   } finally {
-    const bytes = await gateway.drain();
-    if (bytes > 0) log.warn({ bytes }, 'the mount has ended before all that was written was at the server');
     await finishGateway(gateway, link);
     link.close();
   }
@@ -243,12 +241,14 @@ async function serveMounted(
 ): Promise<void> {
   const { log, mountPoint, sourceText, options } = settings;
   const since = new Date();
+  let isMounted = true;
   const status = await serveStatus(runtimeDirectory(), () => {
     const { endpoint, ...rest } = gateway.status();
     return {
       mountPoint,
       source: sourceText,
-      device,
+      // What is not mounted has none: the next mount may get the same.
+      device: isMounted ? device : undefined,
       options: settings.optionLists.flatMap((list) => list.split(',')).filter((option) => option !== ''),
       pid: process.pid,
       since: since.toISOString(),
@@ -276,6 +276,9 @@ async function serveMounted(
   try {
     await driver.run();
   } finally {
+    isMounted = false;
+    const bytes = await gateway.drain();
+    if (bytes > 0) log.warn({ bytes }, 'the mount has ended before all that was written was at the server');
     status?.close();
   }
 }

@@ -1,6 +1,7 @@
 /** `nearmount unmount`: the end of a mount, plain, then lazy; with --force its connection is aborted first. */
 import { Command } from 'commander';
 import { FILE_SYSTEM_TYPE } from '../fuse/mount.ts';
+import { UNMOUNT_DRAIN_MS } from '../gateway/limits.ts';
 import { hasCapability } from '../system/capabilities.ts';
 import { MNT_DETACH } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
@@ -13,7 +14,7 @@ import { CliError } from './errors.ts';
 import { unmountOwn } from './fusermount.ts';
 import { realPlace } from './mount-place.ts';
 import { printRemark, processStreams } from './output.ts';
-import { runningMounts, type RunningMount } from './running-mounts.ts';
+import { holdsWrittenBytes, runningMounts, type RunningMount } from './running-mounts.ts';
 
 /** How long a gateway may take to end after its mount, in milliseconds. */
 const GATEWAY_END_TIMEOUT_MS = 5_000;
@@ -82,9 +83,12 @@ export async function unmountPlace(
   // The file system may be mounted at another place, too (mount --bind).
   if (mountTable().some(({ device }) => device === entry.device)) return;
   if (await processEnded(gateway.pid, GATEWAY_END_TIMEOUT_MS)) return;
+  const why = (await holdsWrittenBytes(gateway.pid))
+    ? `it waits for its server with what programs have written, and after ${UNMOUNT_DRAIN_MS / 1000} s that is lost`
+    : "another mount namespace, such as a container's, holds the mount";
   printRemark(
     processStreams,
-    `${mountPoint} is unmounted, but its gateway (pid ${gateway.pid}) still runs: another mount namespace, such as a container's, holds the mount`,
+    `${mountPoint} is unmounted, but its gateway (pid ${gateway.pid}) still runs: ${why}`,
   );
 }
 
