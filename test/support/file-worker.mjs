@@ -85,6 +85,15 @@ const operations = {
     directories.get(as).closeSync();
     return directories.delete(as);
   },
+  write: ({ as, text, offset }) => fs.writeSync(files.get(as).fd, text, offset, 'latin1'),
+  fsync: ({ as }) => {
+    fs.fsyncSync(files.get(as).fd);
+    return true;
+  },
+  unlink: ({ name }) => {
+    fs.unlinkSync(name);
+    return true;
+  },
   close: ({ as }) => {
     fs.closeSync(files.get(as).fd);
     files.delete(as);

@@ -188,6 +188,7 @@ export interface MountStatus {
   readonly mappedBytes: string;
   readonly mapFallbacks: number;
   readonly calls: Readonly<Record<string, number>>;
+  readonly dirtyBytes: number;
   readonly lastWireReason?: string;
   readonly groupsCut: number;
 }
