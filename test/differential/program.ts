@@ -151,13 +151,16 @@ export const programsOfUsers = programsOf(
     .map(([as, one]) => ({ as, ...one })),
 );
 
-/** With a server that is killed now and then. */
-export const programsWithRestarts = programsOf(
-  fc.oneof(
-    { weight: 25, arbitrary: deed },
-    { weight: 1, arbitrary: fc.record({ ...named('restart'), isAwaited: fc.boolean() }) },
-  ),
-);
+const restart = fc.record({ ...named('restart'), isAwaited: fc.boolean() });
+
+/** With a server that is killed once, or more often. */
+export const programsWithRestarts = fc
+  .tuple(
+    programsOf(deed),
+    restart,
+    programsOf(fc.oneof({ weight: 60, arbitrary: deed }, { weight: 1, arbitrary: restart })),
+  )
+  .map(([before, first, after]) => [...before, first, ...after]);
 
 /** An operation as a line to read: `3: rename path=a to=d/a`. */
 export function lineOf({ op, ...rest }: Operation, index: number): string {
