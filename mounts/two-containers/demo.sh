@@ -85,10 +85,10 @@ for guest in a b; do
   inside "$nearmount" up "$here/guest.yaml" > "$top/$guest/up"
   got=$(inside sh -c 'sha256sum < "$GUEST/data/file"')
   [ "$got" = "$wanted" ] || { echo "guest $guest read something else"; exit 1; }
-  inside cp "$top/$guest/data/file" "$top/$guest/data/inbox/$guest"
-  [ "$(sha256sum < "$top/host/data/inbox/$guest")" = "$wanted" ] || { echo "guest $guest wrote something else"; exit 1; }
   inside sh -c 'exec 3< "$GUEST/data/file" && "$1" status' guest "$nearmount" > "$top/$guest/status"
   echo "guest $guest: interfaces: $(inside ip -br link 2>/dev/null | sed 's/ .*//' | tr '\n' ' ')"
   sed -n '2,3p; /open files/p' "$top/$guest/status" | sed "s|$top||g; s|^|guest $guest:|"
+  inside cp "$top/$guest/data/file" "$top/$guest/data/inbox/$guest"
+  [ "$(sha256sum < "$top/host/data/inbox/$guest")" = "$wanted" ] || { echo "guest $guest wrote something else"; exit 1; }
 done
 echo "both guests read the same $(stat -c %s "$top/host/data/file") bytes, and wrote them to files of their own"
