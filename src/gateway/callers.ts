@@ -34,14 +34,17 @@ const ROOT_UID = 0;
  * Makes credentials for callers and remembers them for CALLER_CACHE_MS.
  *
  * @param processOf credentials of a process or thread; throws when it is gone or out of sight
+ * @param nowMs the time, in milliseconds since any moment
  */
 export class Callers {
   readonly #processOf: (pid: number) => CallerProcess;
+  readonly #nowMs: () => number;
   readonly #machineName = hostname();
   readonly #remembered = new Map<string, Remembered>();
 
-  constructor(processOf: (pid: number) => CallerProcess) {
+  constructor(processOf: (pid: number) => CallerProcess, nowMs: () => number = () => performance.now()) {
     this.#processOf = processOf;
+    this.#nowMs = nowMs;
   }
 
   /** @param gids groups that own what the call is about: they come first where not all of a caller's groups fit */
@@ -60,7 +63,7 @@ export class Callers {
   }
 
   #find(context: CallContext): Remembered {
-    const nowMs = performance.now();
+    const nowMs = this.#nowMs();
     const { pid, uid, gid } = context;
     const key = `${pid}:${uid}:${gid}`;
     const known = this.#remembered.get(key);

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { Callers, type CallerProcess } from '../../src/gateway/callers.ts';
+import { CALLER_CACHE_MS } from '../../src/gateway/limits.ts';
 import { authsys_parms } from '../../src/rpc/auth.ts';
 import { decodeAll } from '../../src/xdr/codec.ts';
 
@@ -19,24 +20,33 @@ const context = (pid: number, uid = 1000, gid = 1000) => ({
 
 function callersOf(processes: Map<number, CallerProcess>) {
   let looks = 0;
-  const callers = new Callers((pid) => {
-    looks += 1;
-    const found = processes.get(pid);
-    if (found === undefined) throw new Error('gone');
-    return found;
-  });
+  let nowMs = 0;
+  const callers = new Callers(
+    (pid) => {
+      looks += 1;
+      const found = processes.get(pid);
+      if (found === undefined) throw new Error('gone');
+      return found;
+    },
+    () => nowMs,
+  );
   const gidsOf = (pid: number, uid?: number, gid?: number, hints?: readonly number[]) => {
     const { credential } = callers.caller(context(pid, uid, gid), hints);
     return decodeAll(authsys_parms, [credential.body]).gids;
   };
-  return { callers, gidsOf, looks: () => looks };
+  const wait = (ms: number): void => void (nowMs += ms);
+  return { callers, gidsOf, looks: () => looks, wait };
 }
 
 t.test('groups are those of the process, once for several requests', async (t) => {
-  const { callers, gidsOf, looks } = callersOf(new Map([[7, USER]]));
+  const { callers, gidsOf, looks, wait } = callersOf(new Map([[7, USER]]));
   t.strictSame(gidsOf(7), [4, 5]);
+  wait(CALLER_CACHE_MS - 1);
   t.strictSame(gidsOf(7), [4, 5]);
   t.equal(looks(), 1);
+  wait(1);
+  t.strictSame(gidsOf(7), [4, 5]);
+  t.equal(looks(), 2, 'and looked at again after a while');
   t.equal(callers.caller(context(7)).key, '1000:1000:4,5');
 });
 
