@@ -51,6 +51,10 @@ async function describeTree(directory: string): Promise<string> {
   return stdout.toString();
 }
 
+function sumOf(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}
+
 t.test(`${DEATHS} deaths of the server, seed ${SEED}`, { skip: cannotMountHere }, async (t) => {
   const scene = makeScene(t);
   const exports = [`tree=${scene.tree},squash=none,clients=127.0.0.0/8,grants=none`];
@@ -127,5 +131,13 @@ t.test(`${DEATHS} deaths of the server, seed ${SEED}`, { skip: cannotMountHere }
     `${DEATHS} deaths; steps acknowledged: ${steps.join(', ')}`,
   );
   for (const writer of writers) await writer.end();
-  for (const mount of mounts) t.same(await mount.stop(), { status: 0, signal: null });
+  for (const mount of mounts) {
+    // Whatever is held for a call, a write or an open file has been given back.
+    const { openFiles } = await mount.until(
+      'idle',
+      (status) => status.dirtyBytes === 0 && status.requestsPending === 0 && sumOf(status.openFiles) === 0,
+    );
+    t.equal(sumOf(openFiles), 0, `${mount.point} holds nothing`);
+    t.same(await mount.stop(), { status: 0, signal: null });
+  }
 });
