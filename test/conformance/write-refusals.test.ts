@@ -59,7 +59,8 @@ t.test('a read-only export and a read-only mount', { skip: cannotMountHere }, as
   const [tree, plain] = [join(top, 'tree'), join(top, 'plain')];
   for (const directory of [tree, plain, join(tree, 'files')]) mkdirSync(directory);
   fillClosed(join(tree, 'files'));
-  execFileSync('mount', ['--bind', '-o', 'ro', tree, plain]);
+  // With the options that every mount of ours has.
+  execFileSync('mount', ['--bind', '-o', 'ro,nodev,nosuid', tree, plain]);
   t.teardown(() => spawnSync('umount', ['-l', plain]));
   const server = await startServer(t, {
     directory: top,

@@ -148,6 +148,8 @@ export async function writeSuite(
       }
     });
   }
+  // A list is for all of them, so one suite cannot tell which exceptions are of no use, unless it asks everything.
+  if (!WRITE_RUNS.every((run) => runs.includes(run))) return;
   for (const { cases } of new Set(mounts.flatMap(({ exceptions = [] }) => exceptions))) {
     t.ok(
       [...matched].some((exception) => exception.cases === cases),
