@@ -6,7 +6,9 @@ import {
   closeSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   readSync,
   statSync,
   truncateSync,
@@ -269,6 +271,36 @@ t.test('a file that is gone, and one being executed', { skip }, async (t) => {
   const bad = { data: Buffer.alloc(40, 1) };
   t.equal(statusOf(await client.nfs('WRITE', writeArgs(bad, 0, Buffer.from('y')))), 'NFS3ERR_BADHANDLE');
   t.equal(statusOf(await client.nfs('COMMIT', { file: bad, offset: 0n, count: 0 })), 'NFS3ERR_BADHANDLE');
+});
+
+t.test('a removed file is closed, and its blocks are free', { skip }, async (t) => {
+  const { client, find } = await prepare(t);
+  const dir = await find('sub');
+  const file = await find('sub/inner');
+  const replaced = await find('file');
+  for (const each of [file, replaced]) await writeAll(client, each, 0, patternBytes(8_192));
+  const openBelow = (): string[] =>
+    readdirSync('/proc/self/fd')
+      .map((fd) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${fd}`);
+        } catch {
+          // Of the listing itself, which is closed by now.
+          return '';
+        }
+      })
+      .filter((path) => /\/(inner|file)( \(deleted\))?$/.test(path));
+  t.ok(openBelow().length > 0, 'what is written stays open for a moment');
+  const top = await find('.');
+  const from = { dir: top, name: Buffer.from('empty') };
+  const renamed = await client.nfs('RENAME', { from, to: { dir: top, name: Buffer.from('file') } }, as(0));
+  t.equal(renamed.status, NFS3_OK);
+  const removed = await client.nfs('REMOVE', { object: { dir, name: Buffer.from('inner') } });
+  t.equal(removed.status, NFS3_OK);
+  t.strictSame(
+    openBelow().filter((path) => path.endsWith(' (deleted)')),
+    [],
+  );
 });
 
 t.test('a read-only export', { skip }, async (t) => {
