@@ -4,7 +4,7 @@ import { runProgram, type Place } from './programs.ts';
 import { compareListings, hashContents, listTree, type TreeTruth, type TreeVerdict } from './tree-check.ts';
 
 /** How much is copied: enough for some seconds of writing by network, and within the space that is looked for. */
-const COPIED_FILES_MAX = 300;
+const COPIED_FILES_MAX = 100;
 const COPIED_BYTES_MAX = 32 * 1024 ** 2;
 
 /** tar(1) of names on standard input ($1: from, $2: to); its format keeps nanoseconds. */
