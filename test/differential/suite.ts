@@ -23,7 +23,7 @@ const PROGRAM_LIMIT: Milliseconds = 60_000;
 const MOUNT_LIMIT: Milliseconds = 120_000;
 const MOUNT_LIMIT_PER_PROGRAM: Milliseconds = 2_000;
 /** Programs a backend runs unless the environment says otherwise. */
-const RUNS_DEFAULT = 100;
+const RUNS_DEFAULT = 30;
 /** What a worker writes when it comes to that operation. */
 const RESTART = '"restart"';
 /** How long failing programs are shrunk: what is smallest then is shown. */
