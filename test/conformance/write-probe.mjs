@@ -1,7 +1,7 @@
 /**
  * Changes files in a directory and prints what came of it as JSON, one entry a case: the same program is run on a plain
  * directory and on mounts, and every difference is a failure. Arguments: an empty directory, names of groups of cases
- * with commas between them, and optionally uid:gid:group,group to act as.
+ * with commas between them, the same directory without a mount in between, and optionally uid:gid:group,group to act as.
  *
  * Each case works in a directory of its own. First all cases are prepared, then the clock moves on, then all are run,
  * so that every change of a time shows.
@@ -37,10 +37,10 @@ const GROUPS = {
   marked,
   manyLinks,
 };
-/** Prepared by root even where another user runs them. */
+/** Prepared by root even where another user runs them, and not through the mount: there is much of it. */
 const PREPARED_BY_ROOT = new Set(['permissions']);
 
-const [directory, chosen, who = `${process.geteuid()}:${process.getegid()}:`] = process.argv.slice(2);
+const [directory, chosen, behind, who = `${process.geteuid()}:${process.getegid()}:`] = process.argv.slice(2);
 const [uid = 0, gid = 0] = who.split(':').map(Number);
 const others = who
   .split(':')[2]
@@ -66,13 +66,16 @@ async function outcome(action) {
   }
 }
 
-process.chdir(directory);
 process.umask(0o022);
+process.chdir(behind);
+const topBehind = process.cwd();
+process.chdir(directory);
 const top = process.cwd();
 const cases = chosen.split(',').flatMap((group) =>
   Object.entries(GROUPS[group]).map(([name, given], index) => ({
     name,
     at: given.inPlace ? top : `${top}/${group}-${index}`,
+    preparedAt: `${PREPARED_BY_ROOT.has(group) ? topBehind : top}/${group}-${index}`,
     byRoot: PREPARED_BY_ROOT.has(group),
     ...(typeof given === 'function' ? { run: given } : given),
   })),
@@ -82,16 +85,16 @@ const results = {};
 const prepared = new Map();
 async function prepare(each) {
   if (each.prepare === undefined) return;
-  process.chdir(each.at);
+  process.chdir(each.preparedAt);
   const made = await outcome(() => each.prepare(caller));
   if (made.error === undefined) prepared.set(each.name, made.value);
   else results[each.name] = { error: `${made.error} while it was prepared` };
 }
 
-for (const { at, byRoot } of cases) {
+for (const { at, preparedAt, byRoot } of cases) {
   if (at === top) continue;
-  fs.mkdirSync(at);
-  if (!byRoot) fs.chownSync(at, uid, gid);
+  fs.mkdirSync(preparedAt);
+  if (!byRoot) fs.chownSync(preparedAt, uid, gid);
 }
 for (const each of cases) if (each.byRoot) await prepare(each);
 become();

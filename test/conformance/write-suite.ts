@@ -71,7 +71,8 @@ async function probe(
   const directory = run.directory ?? name;
   if (run.directory === undefined) mkdirSync(join(behind, name));
   run.fill?.(join(behind, directory));
-  const args = [join(point, directory), run.groups, ...(run.who === undefined ? [] : [run.who])];
+  const who = run.who === undefined ? [] : [run.who];
+  const args = [join(point, directory), run.groups, join(behind, directory), ...who];
   const { status, signal, stdout, stderr } = await runTool(...plainNode(PROBE, ...args), {
     limitMs: PROBE_LIMIT,
   });
