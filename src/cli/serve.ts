@@ -95,12 +95,8 @@ async function serve(options: ServeOptions): Promise<void> {
   const rpcbind = settings.rpcbind === undefined ? undefined : new RpcbindRegistration(settings.rpcbind, log);
   await rpcbind?.register(tcpEndpoints(settings, server));
   isReady = true;
-  announce(options, server, log);
-  tellServiceManager(
-    ['READY=1', `STATUS=serving ${server.exports.map(({ name }) => `/${name}`).join(', ')}`],
-    log,
-  );
-  await new Promise<void>((done) => {
+  // Whoever is told that it serves may stop it at once.
+  const stopped = new Promise<void>((done) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'stopping: answering what was taken');
@@ -109,6 +105,12 @@ async function serve(options: ServeOptions): Promise<void> {
       });
     }
   });
+  announce(options, server, log);
+  tellServiceManager(
+    ['READY=1', `STATUS=serving ${server.exports.map(({ name }) => `/${name}`).join(', ')}`],
+    log,
+  );
+  await stopped;
   process.removeListener('SIGHUP', onHangup);
   await rpcbind?.release();
   await server.stop();
