@@ -40,7 +40,8 @@ interface Task {
   /** The directory to make and to work in. */
   readonly make: string;
   readonly program: readonly Operation[];
-  readonly judge?: boolean;
+  /** `by-path` where removed directories are lost to those who have them open. */
+  readonly judge?: 'by-handle' | 'by-path';
   readonly skip?: readonly number[];
 }
 
@@ -148,10 +149,12 @@ export function mountLimit(runs?: number, perProgram = MOUNT_LIMIT_PER_PROGRAM):
 export interface ProgramOptions {
   /** Default: programs of root alone, on a server that lives. */
   readonly program?: fc.Arbitrary<readonly Operation[]>;
-  /** Default 100. */
+  /** Default RUNS_DEFAULT. */
   readonly runs?: number;
   /** Kills the server and starts it anew; resolves when it serves. */
   readonly restart?: Restart;
+  /** The driver knows files by their paths: what it has open does not outlive its directory's name. */
+  readonly isByPath?: boolean;
 }
 
 /**
@@ -164,7 +167,7 @@ export async function sameAsPlain(
   name: string,
   plain: string,
   point: string,
-  { program = programs, runs, restart }: ProgramOptions = {},
+  { program = programs, runs, restart, isByPath = false }: ProgramOptions = {},
 ): Promise<void> {
   // 31 bits, as fast-check takes them.
   const seed = fromEnvironment('NEARMOUNT_DIFFERENTIAL_SEED', Date.now() % 2 ** 31);
@@ -179,7 +182,8 @@ export async function sameAsPlain(
     count += 1;
     const make = `${name}-${count}`;
     try {
-      const wanted = await reference.run({ make, program: operations, judge: true });
+      const judge = isByPath ? 'by-path' : 'by-handle';
+      const wanted = await reference.run({ make, program: operations, judge });
       const skip = wanted.results.flatMap((result, index) => (result === 'skipped' ? [index] : []));
       const got = await mounted.run({ make, program: operations, skip });
       done += wanted.results.length;

@@ -8,7 +8,8 @@
  * open files: a directory is removed or replaced while a file without a name is open, which may have its kept name there;
  * the right to a file is taken from somebody, root and its owner apart, who has it open (section 4.4: servers check
  * every READ and WRITE); and root writes a file with set-id bits by the descriptor of somebody else, in whose name the
- * server then clears them, as for a mapping. `skip` lists what another run skipped.
+ * server then clears them, as for a mapping. With `by-path` a directory that is open is not removed or replaced, either:
+ * libfuse 2 knows files by their paths (docs/operations.md). `skip` lists what another run skipped.
  */
 import { Buffer } from 'node:buffer';
 import fs from 'node:fs';
@@ -205,12 +206,15 @@ function keepsSetIds({ op, slot, to, as = 'root' }) {
   return (as === 'root' || op === 'mapWrite') && (fs.fstatSync(slots.get(target)).mode & SET_IDS) !== 0;
 }
 
-function isUnsayable(operation) {
+function isUnsayable(operation, judge) {
   const { op, path, to } = operation;
   if (takesRights(operation) || keepsSetIds(operation)) return true;
   const directory = op === 'rmdir' ? path : op === 'rename' ? to : undefined;
   if (directory === undefined || attempt(() => kindOf(directory).type) !== 'directory') return false;
-  return [...slots.values()].some((fd) => fs.fstatSync(fd).nlink === 0);
+  return [...slots.values()].some((fd) => {
+    const stat = fs.fstatSync(fd);
+    return stat.nlink === 0 || (judge === 'by-path' && stat.isDirectory());
+  });
 }
 
 const top = process.cwd();
@@ -236,7 +240,7 @@ async function run({ make, program, judge, skip = [] }) {
   const results = [];
   for (const [index, operation] of program.entries()) {
     become('root');
-    const isSkipped = skip.includes(index) || (judge && isUnsayable(operation));
+    const isSkipped = skip.includes(index) || (judge !== undefined && isUnsayable(operation, judge));
     results.push(isSkipped ? 'skipped' : await perform(operation, index));
   }
   become('root');

@@ -1,0 +1,22 @@
+/** Changes on the near route come out as in the directory itself. */
+import t from 'tap';
+import { cannotMountHere } from '../support/mounts.ts';
+import { GRANTED_EXCEPTIONS, REPLACED_TWICE } from './write-exceptions.ts';
+import { writeOnOurServer, type Backend } from './write-on-our-server.ts';
+import { SHORT_RUNS, WRITE_RUNS } from './write-suite.ts';
+
+const BACKENDS: readonly Backend[] = [
+  { name: 'near, without grants', source: () => 'records', options: 'rw', runs: WRITE_RUNS },
+  {
+    name: 'near, with grants',
+    source: () => 'tree',
+    options: 'rw',
+    runs: SHORT_RUNS,
+    exceptions: [...GRANTED_EXCEPTIONS, ...REPLACED_TWICE],
+  },
+  { name: 'near, shared pages', source: () => 'pages', options: 'rw', runs: SHORT_RUNS },
+];
+
+t.test('the near route writes as the directory itself', { skip: cannotMountHere }, (t) =>
+  writeOnOurServer(t, BACKENDS),
+);
