@@ -23,6 +23,8 @@ export const GRANT_KEPT_MS = 5_000;
 export const READ_AHEAD_BYTES = 8 * 1024 * 1024;
 /** Sequential reads in a row after which reading ahead begins. */
 export const READ_AHEAD_AFTER = 2;
+/** A read that begins within so many times its size from where the one before ended counts as sequential. */
+export const READ_NEIGHBOURS = 16;
 /** Bytes of directory entries asked for in one READDIRPLUS, attributes included. */
 export const DIRECTORY_PAGE_BYTES = 64 * 1024;
 /** Longest name taken from a listing, in bytes: NAME_MAX of Linux. Longer ones are left out. */

@@ -2,7 +2,7 @@
  * The wire data path of one open file: READs of rsize, several under way, ahead of a sequential reader.
  * Data stays in the pieces it was received in.
  */
-import { READ_AHEAD_AFTER, READ_AHEAD_BYTES } from './limits.ts';
+import { READ_AHEAD_AFTER, READ_AHEAD_BYTES, READ_NEIGHBOURS } from './limits.ts';
 
 export interface WireRead {
   readonly pieces: readonly Uint8Array[];
@@ -46,12 +46,15 @@ export class WireReader {
    * @param version of the file as the gateway knows it; with another one, what was read ahead is dropped
    */
   async read(offset: bigint, sizeBytes: number, version: number): Promise<readonly Uint8Array[]> {
-    if (version !== this.#version) this.#reset();
+    const isSame = version === this.#version;
+    if (!isSame) this.#reset();
     this.#version = version;
     const near = offset - this.#expected;
-    const window = BigInt(this.#windowBlocks * this.#blockBytes);
-    // The kernel's own read-ahead sends neighbouring requests in any order.
-    const isSequential = near >= -window && near <= window;
+    const ahead = this.#windowBlocks * this.#blockBytes;
+    // The kernel's own read-ahead sends neighbouring requests in any order. Who jumps about in a small file is no neighbour.
+    const window = BigInt(Math.min(ahead, sizeBytes * READ_NEIGHBOURS));
+    // Whoever reads between writes would read ahead for nothing: the next write drops it.
+    const isSequential = isSame && near >= -window && near <= window;
     this.#sequential = isSequential ? this.#sequential + 1 : 0;
     const end = offset + BigInt(sizeBytes);
     if (!isSequential || end > this.#expected) this.#expected = end;

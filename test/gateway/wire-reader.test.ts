@@ -96,6 +96,30 @@ t.test('a random reader is not', async (t) => {
   ]);
 });
 
+t.test('a random reader of a small file is not, either', async (t) => {
+  const file = { bytes: content(500_000) };
+  const { fetch, fetches } = fileServer(file, () => Infinity);
+  const reader = new WireReader(fetch, 1024 * 1024);
+  const offsets = [0, 409_600, 4_096, 204_800, 311_296, 81_920];
+  for (const offset of offsets) await reader.read(BigInt(offset), 4096, 0);
+  t.same(
+    fetches,
+    offsets.map((offset) => [offset, 4096]),
+  );
+});
+
+t.test('nothing is read ahead between writes', async (t) => {
+  const file = { bytes: content(500_000) };
+  const { fetch, fetches } = fileServer(file, () => Infinity);
+  const reader = new WireReader(fetch, 65_536);
+  for (let number = 0; number < 6; number += 1) await reader.read(BigInt(number * 4096), 4096, number + 1);
+  t.same(
+    fetches,
+    fetches.map((_fetch, number) => [number * 4096, 4096]),
+  );
+  t.equal(fetches.length, 6);
+});
+
 t.test('another version drops what was read ahead', async (t) => {
   const file = { bytes: content(300_000, 1) };
   const reader = new WireReader(fileServer(file, () => Infinity).fetch, 4096);
