@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { makePlaces, type Places } from '../conformance/write-places.ts';
 import { cannotMountHere, runTool, startMount, type ToolOptions } from '../support/mounts.ts';
 import { skipWithoutBuild, startServer } from '../support/server.ts';
 import { makeDirectory } from '../support/trees.ts';
@@ -32,6 +33,14 @@ export function skipWithoutPrograms(programs: Readonly<Record<string, string>>):
   return cannotMountHere || skipWithoutBuild();
 }
 
+/** In full size, with a disk's own speed of fsync. */
+function makePlacesOnDisk(t: Test): Places {
+  const top = makeDirectory(t);
+  const [tree, plain] = [join(top, 'disk'), join(top, 'plain')];
+  for (const directory of [tree, plain]) mkdirSync(directory);
+  return { top, tree, plain };
+}
+
 export interface WritableMount {
   /** Where programs write. */
   readonly point: string;
@@ -51,9 +60,8 @@ export function onMounts(
   for (const route of ROUTES) {
     t.test(`${name}, ${route}`, { skip }, async (t) => {
       t.setTimeout(MOUNT_LIMIT_MS);
-      const top = makeDirectory(t);
-      const [disk, plain, point] = [join(top, 'disk'), join(top, 'plain'), join(top, 'mnt')];
-      for (const directory of [disk, plain]) mkdirSync(directory);
+      const { top, tree: disk, plain } = FULL_SIZE ? makePlacesOnDisk(t) : makePlaces(t);
+      const point = join(top, 'mnt');
       const trusted = 'squash=none,clients=127.0.0.0/8';
       const server = await startServer(t, {
         directory: top,
