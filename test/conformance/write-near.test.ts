@@ -3,10 +3,10 @@ import t from 'tap';
 import { cannotMountHere } from '../support/mounts.ts';
 import { GRANTED_EXCEPTIONS, REPLACED_TWICE } from './write-exceptions.ts';
 import { writeOnOurServer, type Backend } from './write-on-our-server.ts';
-import { SHORT_RUNS, WRITE_RUNS } from './write-suite.ts';
+import { SHORT_RUNS } from './write-suite.ts';
 
 const BACKENDS: readonly Backend[] = [
-  { name: 'near, without grants', source: () => 'records', options: 'rw', runs: WRITE_RUNS },
+  { name: 'near, without grants', source: () => 'records', options: 'rw', runs: SHORT_RUNS },
   {
     name: 'near, with grants',
     source: () => 'tree',
