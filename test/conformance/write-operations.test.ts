@@ -1,6 +1,7 @@
 /** Changes over the network come out as in the directory itself. */
 import t from 'tap';
 import { cannotMountHere } from '../support/mounts.ts';
+import { FULL_SIZE } from '../trees/size.ts';
 import { writeOnOurServer, type Backend } from './write-on-our-server.ts';
 import { SHORT_RUNS, WRITE_RUNS } from './write-suite.ts';
 
@@ -11,6 +12,10 @@ const BACKENDS: readonly Backend[] = [
     options: 'rw',
     runs: WRITE_RUNS,
   },
+];
+
+/** What differs little from the others, with NEARMOUNT_TEST_FULL_SIZE=1. */
+const MORE: readonly Backend[] = [
   {
     name: 'network, small WRITEs, noac',
     source: ({ port }) => `nfs://127.0.0.1:${port}/tree`,
@@ -20,5 +25,5 @@ const BACKENDS: readonly Backend[] = [
 ];
 
 t.test('the network writes as the directory itself', { skip: cannotMountHere }, (t) =>
-  writeOnOurServer(t, BACKENDS),
+  writeOnOurServer(t, FULL_SIZE ? [...BACKENDS, ...MORE] : BACKENDS),
 );

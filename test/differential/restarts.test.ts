@@ -11,7 +11,7 @@ import { programsWithRestarts } from './program.ts';
 import { mountLimit, sameAsPlain } from './suite.ts';
 
 /** Fewer than elsewhere: a start takes as long as hundreds of operations. */
-const RUNS = 2;
+const RUNS = 1;
 /** For the watchdog of the mount, in milliseconds. */
 const PROGRAM_LIMIT_MS = 20_000;
 const BACKENDS = [

@@ -1,4 +1,4 @@
-/** Tests of size run small with the others, and in full by hand: `NEARMOUNT_TEST_FULL_SIZE=1 npx tap test/trees`. */
+/** Tests of size run small with the others, and in full by hand: `NEARMOUNT_TEST_FULL_SIZE=1 npx tap test/trees`. Suites run over more routes then. */
 export const FULL_SIZE = process.env.NEARMOUNT_TEST_FULL_SIZE !== undefined;
 
 export function sized(small: number, full: number): number {
