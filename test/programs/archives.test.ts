@@ -6,7 +6,7 @@ import { sized } from '../trees/size.ts';
 import { makeSourceTree, setOldTimes } from './source-tree.ts';
 import { compareTrees, onMounts, run, skipWithoutPrograms } from './writable-mount.ts';
 
-const FILES = sized(500, 5_000);
+const FILES = sized(150, 5_000);
 
 onMounts(
   t,

@@ -7,9 +7,9 @@ import { sized } from '../trees/size.ts';
 import { onMounts, run, skipWithoutPrograms } from './writable-mount.ts';
 
 const JOURNALS = ['DELETE', 'TRUNCATE', 'PERSIST'];
-const ROWS = sized(2_000, 50_000);
+const ROWS = sized(500, 50_000);
 /** Transactions of each of two processes. */
-const INCREMENTS = sized(40, 500);
+const INCREMENTS = sized(15, 500);
 /** How long a connection waits for the other's lock, in milliseconds. */
 const BUSY_MS = 60_000;
 /** So few pages are kept that a transaction spills into the file before it ends. */
