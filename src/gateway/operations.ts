@@ -206,7 +206,8 @@ export interface Operations {
   release(fileHandle: bigint): void;
   setattr(nodeId: NodeId, changes: AttributeChanges, context: CallContext): Answer<AttributesReply>;
   /**
-   * Makes a regular file and opens it; an existing one is opened unless `flags` has O_EXCL.
+   * Makes a regular file and opens it. Where there is one already: EEXIST with O_EXCL in `flags`; without it ESTALE, on
+   * which the kernel looks the name up again and opens what it finds.
    *
    * @param mode permission bits (07777), the umask applied
    * @param flags of open(2)
