@@ -236,9 +236,10 @@ export class Gateway implements Operations {
     const directory = this.#inodes.get(parent);
     if (directory === undefined) return ESTALE;
     if (name.length > NAME_BYTES_MAX) return ENAMETOOLONG;
-    const remembered = this.#lookups.remembered(directory, name);
+    const remembered = this.#lookups.remembered(directory, name, context.pid);
     if (remembered !== undefined) return remembered;
-    return this.#guard(() => this.#lookups.ask(directory, name, this.#caller(context, directory)));
+    const caller = this.#caller(context, directory);
+    return this.#guard(() => this.#lookups.ask(directory, name, caller, context.pid));
   }
 
   forget(nodeId: NodeId, lookups: bigint): void {
@@ -283,7 +284,9 @@ export class Gateway implements Operations {
   open(nodeId: NodeId, flags: number, context: CallContext): Answer<Opened> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
-    return this.#guard(() => this.#files.open(inode, flags, this.#caller(context, inode)));
+    return this.#guard(async () =>
+      this.#silly.opened(inode, context, await this.#files.open(inode, flags, this.#caller(context, inode))),
+    );
   }
 
   read(

@@ -88,3 +88,8 @@ export const SHORT_WRITES_MAX = 512;
 export const WRITE_RESENDS_MAX = 64;
 /** How long the end of a mount waits until everything that was written is at the server, in milliseconds. */
 export const UNMOUNT_DRAIN_MS = 30_000;
+/**
+ * How long a file is kept for an OPEN that is about to come again, in milliseconds: the kernel sends it at once, a stopped or
+ * killed program never.
+ */
+export const AWAITED_OPEN_MS = 1_000;

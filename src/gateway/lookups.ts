@@ -3,11 +3,13 @@ import type { ServerLink } from '../client/link.ts';
 import { errnoOfStatus } from '../nfs3/errno.ts';
 import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
 import type { AttributeTimes } from './attribute-times.ts';
-import { attributesOfFattr3 } from './attributes.ts';
+import { S_IFMT, S_IFREG, attributesOfFattr3 } from './attributes.ts';
+import type { AwaitedOpens } from './awaited-opens.ts';
 import type { Caller } from './callers.ts';
 import type { ChangeParts } from './change-calls.ts';
 import { entryOf } from './entries.ts';
 import type { Inode, InodeTable } from './inodes.ts';
+import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
 import type { KnownDirectories } from './known-directories.ts';
 import type { NameCache } from './name-cache.ts';
@@ -21,23 +23,29 @@ export class Lookups {
   readonly #names: NameCache;
   readonly #recent: RecentNames;
   readonly #directories: KnownDirectories;
+  readonly #awaited: AwaitedOpens;
   readonly #times: AttributeTimes;
 
-  constructor({ link, inodes, knowledge, names, recent, directories }: ChangeParts, times: AttributeTimes) {
+  constructor(parts: ChangeParts, times: AttributeTimes) {
+    const { link, inodes, knowledge, names, recent, directories, silly } = parts;
     this.#link = link;
     this.#inodes = inodes;
     this.#knowledge = knowledge;
     this.#names = names;
     this.#recent = recent;
     this.#directories = directories;
+    this.#awaited = silly.awaited;
     this.#times = times;
   }
 
   /**
    * What a listing has told about a name, as long as directory and file are believed, or that there is none in a directory
-   * whose names are all known; undefined: the server is asked.
+   * whose names are all known; undefined: the server is asked, as for an OPEN that failed by what was remembered.
+   *
+   * @param pid of the process that looks
    */
-  remembered(directory: Inode, name: Uint8Array): Entry | undefined {
+  remembered(directory: Inode, name: Uint8Array, pid: number): Entry | undefined {
+    if (this.#awaited.isRetrying(pid)) return undefined;
     const absentMs = this.#directories.absentMs(directory, name);
     if (absentMs !== undefined) return { nodeId: 0n, entryValidMs: absentMs, attributes: undefined };
     const cached = this.#names.get(directory.nodeId, name);
@@ -52,8 +60,26 @@ export class Lookups {
     return this.#told(directory, name, inode);
   }
 
-  /** Rejects with RpcError. */
-  async ask(directory: Inode, name: Uint8Array, caller: Caller): Promise<Outcome<Entry>> {
+  /** Rejects with RpcError, and may with StatusError EINTR. */
+  async ask(directory: Inode, name: Uint8Array, caller: Caller, pid: number): Promise<Outcome<Entry>> {
+    for (;;) {
+      const answer = await this.#ask(directory, name, caller);
+      if (typeof answer === 'number' || !this.#awaited.isRetrying(pid)) return answer;
+      const inode = this.#inodes.get(answer.nodeId);
+      if (inode === undefined || (inode.attributes.mode & S_IFMT) !== S_IFREG) return answer;
+      // From now on it is kept for the OPEN; what was begun before may still take its name.
+      this.#awaited.expect(inode);
+      if (inode.isIdle) return answer;
+      await unlessInterrupted(
+        inode.inTurn(() => Promise.resolve()),
+        caller,
+      );
+      if (this.#recent.find(directory, name) === inode) return answer;
+      this.#inodes.forget(inode.nodeId, 1n);
+    }
+  }
+
+  async #ask(directory: Inode, name: Uint8Array, caller: Caller): Promise<Outcome<Entry>> {
     let askedMs = performance.now();
     const reply = await this.#link.nfs('LOOKUP', { what: { dir: { data: directory.handle }, name } }, caller);
     this.#knowledge.learn(directory, reply.dir_attributes, askedMs);

@@ -7,13 +7,14 @@ import { randomInt } from 'node:crypto';
 import type { ServerLink, Waiter } from '../client/link.ts';
 import { NFS3_OK, NFSSTAT3, statusName } from '../nfs3/status.ts';
 import { isDirectory, isSticky } from './attributes.ts';
+import { AwaitedOpens } from './awaited-opens.ts';
 import type { Caller } from './callers.ts';
 import type { Interruptible } from './dirty-bytes.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
 import { nameKeyOf } from './name-cache.ts';
-import type { Errno, Outcome } from './operations.ts';
+import type { CallContext, Errno, Outcome } from './operations.ts';
 
 const ESTALE = 116;
 const COUNTER_LIMIT = 0x1_0000_0000;
@@ -65,6 +66,8 @@ export type Keeping =
   | 'renamed';
 
 export class SillyNames {
+  /** What is kept although it is not open yet. */
+  readonly awaited: AwaitedOpens;
   readonly #link: ServerLink;
   readonly #inodes: InodeTable;
   readonly #knowledge: Knowledge;
@@ -74,6 +77,8 @@ export class SillyNames {
   /** By directory and name. */
   readonly #names = new Map<string, Kept>();
   readonly #removals = new Set<Removal>();
+  /** Files that lost their last name before they were opened. */
+  readonly #nameless = new WeakSet<Inode>();
   // Where it starts nobody can guess, so that nobody makes the next name first.
   #counter = randomInt(COUNTER_LIMIT);
 
@@ -86,6 +91,7 @@ export class SillyNames {
   ) {
     this.#link = link;
     this.#inodes = inodes;
+    this.awaited = new AwaitedOpens((inode) => void this.#notOpened(inode));
     this.#knowledge = knowledge;
     this.#journal = journal;
     this.#onWarning = onWarning;
@@ -97,15 +103,16 @@ export class SillyNames {
   }
 
   /**
-   * Whether a file would be lost to those who have it open, were this name removed: it is open here, not read by a
-   * descriptor of ours alone, and it has no other name. (A handle is good as long as any name exists, so files with more names are simply
-   * removed, where other NFS clients would leave a silly name for them, too.)
+   * Whether a file would be lost to those who have it open, were this name removed: it is open here, or about to be, not read
+   * by a descriptor of ours alone, and has no other name. (A handle is good as long as any name exists, so files with more names
+   * are simply removed, where other NFS clients would leave a silly name for them, too.)
    */
   async wouldBeLost(inode: Inode, caller: Caller): Promise<Outcome<boolean>> {
     const { open, attributes } = inode;
-    if (open === undefined || isDirectory(attributes)) return false;
+    if (isDirectory(attributes)) return false;
     // Who writes does so by its handle, whatever descriptor is there besides.
-    if (open.held !== undefined && open.writer === undefined) return false;
+    const isAtHand = open?.held !== undefined && open.writer === undefined;
+    if ((open === undefined || isAtHand) && !this.awaited.has(inode)) return false;
     if (attributes.nlink <= 1) return true;
     // What is believed may be older than the removal of the other names.
     const askedMs = performance.now();
@@ -186,6 +193,7 @@ export class SillyNames {
     if (reply.status !== NFS3_OK) return;
     this.#end(kept);
     if (inode.open !== undefined) inode.open.unlinked = false;
+    this.#nameless.delete(inode);
     inode.expire();
   }
 
@@ -233,6 +241,12 @@ export class SillyNames {
     return true;
   }
 
+  /** Passes the answer of an OPEN on. The file may have lost its name when it was about to be opened. */
+  opened<T>(inode: Inode, { pid }: CallContext, answer: Outcome<T>): Outcome<T> {
+    if (this.#nameless.has(inode)) this.#unlinked(inode);
+    return this.awaited.opened(pid, inode, answer);
+  }
+
   /** The last file of an inode is closed: nobody needs its silly names any more. */
   closed(inode: Inode): void {
     for (const kept of this.#kept.get(inode) ?? []) {
@@ -256,6 +270,13 @@ export class SillyNames {
     await unlessInterrupted(Promise.all(removals.map(({ done }) => done)), caller);
   }
 
+  #notOpened(inode: Inode): Promise<void> {
+    return inode.inTurn(() => {
+      if (inode.open === undefined) this.closed(inode);
+      return Promise.resolve();
+    });
+  }
+
   /** Removes what gateways that are gone have left. */
   removeLeftovers(): void {
     for (const entry of this.#journal?.takeLeftovers() ?? []) this.#remove(entry);
@@ -263,6 +284,7 @@ export class SillyNames {
 
   /** Removes what is still kept, at the end of the mount; settles once nothing is under way. */
   async finish(): Promise<void> {
+    this.awaited.clear();
     for (const inode of [...this.#kept.keys()]) this.closed(inode);
     while (this.#removals.size > 0) await Promise.all([...this.#removals].map(({ done }) => done));
     this.#journal?.close();
@@ -306,7 +328,8 @@ export class SillyNames {
   }
 
   #unlinked(inode: Inode): void {
-    if (inode.open !== undefined) inode.open.unlinked = true;
+    if (inode.open === undefined) this.#nameless.add(inode);
+    else inode.open.unlinked = true;
     inode.expire();
   }
 

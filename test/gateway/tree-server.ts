@@ -168,11 +168,11 @@ export class TreeServer {
         dir_attributes,
       };
     },
-    ACCESS: ({ object, access }) => ({
-      status: NFS3_OK,
-      obj_attributes: this.#find(object.data)?.attributes ?? null,
-      access: access & this.rights,
-    }),
+    ACCESS: ({ object, access }) => {
+      const node = this.#find(object.data);
+      if (node === undefined) return { status: NFSSTAT3.NFS3ERR_STALE, obj_attributes: null };
+      return { status: NFS3_OK, obj_attributes: node.attributes, access: access & this.rights };
+    },
     READLINK: ({ symlink }) => {
       const data = this.#find(symlink.data)?.target ?? Buffer.alloc(0);
       return { status: NFS3_OK, symlink_attributes: null, data };
