@@ -9,20 +9,27 @@ import type { Outcome } from './operations.ts';
 
 const ESTALE = 116;
 
+interface Expected {
+  readonly inode: Inode;
+  readonly timer: NodeJS.Timeout;
+}
+
 export class AwaitedOpens {
   readonly #onGivenUp: (inode: Inode) => void;
   /** Who looks a name up again, by process id; each until its timer ends. */
   readonly #retrying = new Map<number, NodeJS.Timeout>();
-  readonly #files = new Map<Inode, NodeJS.Timeout>();
+  /** What each of them has found last. */
+  readonly #expected = new Map<number, Expected>();
 
-  /** @param onGivenUp is told of a file that nobody has opened within AWAITED_OPEN_MS */
+  /** @param onGivenUp is told of a file that nobody is about to open any more, unless the last of them has opened it */
   constructor(onGivenUp: (inode: Inode) => void) {
     this.#onGivenUp = onGivenUp;
   }
 
   /** Whether a file is to be kept as if it were open. */
   has(inode: Inode): boolean {
-    return this.#files.has(inode);
+    for (const expected of this.#expected.values()) if (expected.inode === inode) return true;
+    return false;
   }
 
   /** Whether the next LOOKUP of a process is for an OPEN that failed. */
@@ -30,34 +37,39 @@ export class AwaitedOpens {
     return this.#retrying.has(pid);
   }
 
-  /** A file was found for such an OPEN. */
-  expect(inode: Inode): void {
-    clearTimeout(this.#files.get(inode));
-    this.#files.set(inode, setTimeout(() => this.#giveUp(inode), AWAITED_OPEN_MS).unref());
+  /** A file was found for such an OPEN, in place of what was found before. */
+  expect(pid: number, inode: Inode): void {
+    this.#end(pid, inode);
+    const timer = setTimeout(() => this.#end(pid), AWAITED_OPEN_MS).unref();
+    this.#expected.set(pid, { inode, timer });
   }
 
   /** Passes the answer of an OPEN on: ESTALE makes the kernel look again. */
   opened<T>(pid: number, inode: Inode, answer: Outcome<T>): Outcome<T> {
     clearTimeout(this.#retrying.get(pid));
     this.#retrying.delete(pid);
+    this.#end(pid, typeof answer === 'number' ? undefined : inode);
     if (answer === ESTALE) {
       this.#retrying.set(pid, setTimeout(() => this.#retrying.delete(pid), AWAITED_OPEN_MS).unref());
-    } else if (typeof answer !== 'number') {
-      clearTimeout(this.#files.get(inode));
-      this.#files.delete(inode);
     }
     return answer;
   }
 
   /** Waits for nobody any more. */
   clear(): void {
-    for (const timer of [...this.#retrying.values(), ...this.#files.values()]) clearTimeout(timer);
+    for (const timer of this.#retrying.values()) clearTimeout(timer);
+    for (const { timer } of this.#expected.values()) clearTimeout(timer);
     this.#retrying.clear();
-    this.#files.clear();
+    this.#expected.clear();
   }
 
-  #giveUp(inode: Inode): void {
-    this.#files.delete(inode);
-    this.#onGivenUp(inode);
+  /** A process is not about to open what it has found. */
+  #end(pid: number, wanted?: Inode): void {
+    const expected = this.#expected.get(pid);
+    if (expected === undefined) return;
+    clearTimeout(expected.timer);
+    this.#expected.delete(pid);
+    const { inode } = expected;
+    if (inode !== wanted && !this.has(inode)) this.#onGivenUp(inode);
   }
 }

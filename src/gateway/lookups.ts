@@ -68,7 +68,7 @@ export class Lookups {
       const inode = this.#inodes.get(answer.nodeId);
       if (inode === undefined || (inode.attributes.mode & S_IFMT) !== S_IFREG) return answer;
       // From now on it is kept for the OPEN; what was begun before may still take its name.
-      this.#awaited.expect(inode);
+      this.#awaited.expect(pid, inode);
       if (inode.isIdle) return answer;
       await unlessInterrupted(
         inode.inTurn(() => Promise.resolve()),

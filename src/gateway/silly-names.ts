@@ -247,8 +247,9 @@ export class SillyNames {
     return this.awaited.opened(pid, inode, answer);
   }
 
-  /** The last file of an inode is closed: nobody needs its silly names any more. */
+  /** The last file of an inode is closed: nobody needs its silly names any more, but for who is about to open it. */
   closed(inode: Inode): void {
+    if (this.awaited.has(inode)) return;
     for (const kept of this.#kept.get(inode) ?? []) {
       this.#forget(kept);
       this.#remove(kept.entry);

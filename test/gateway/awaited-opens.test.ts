@@ -47,6 +47,25 @@ t.test('what the second look finds can be opened', async (t) => {
   t.strictSame(server.names(), ['target'], 'nothing is kept for those who are not about to open it');
 });
 
+t.test('what others open and close meanwhile stays', async (t) => {
+  const mounted = mountTree(t);
+  const { gateway, server } = mounted;
+  await failToOpen(mounted);
+  const nodeId = await look(mounted);
+  const other = { ...context(), pid: 3 };
+  const early = await ok(gateway.open(nodeId, 0, other));
+  gateway.release(early.fileHandle);
+  t.equal(await replace(mounted, 'second'), 0);
+  const late = await ok(gateway.open(nodeId, 0, other));
+  gateway.release(late.fileHandle);
+  await quiet(mounted);
+  t.match(server.names(), [SILLY, 'target']);
+  const { fileHandle } = await ok(gateway.open(nodeId, 0, context()));
+  gateway.release(fileHandle);
+  await quiet(mounted);
+  t.strictSame(server.names(), ['target']);
+});
+
 t.test('a rename that was under way is waited for', async (t) => {
   const server = new TreeServer();
   let answer = (): void => undefined;
