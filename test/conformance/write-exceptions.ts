@@ -151,27 +151,7 @@ export const GRANTED_EXCEPTIONS: readonly WriteException[] = [
 ];
 
 /** What NFSv3 cannot say. */
-/** The kernel looks a name up once more after ESTALE, and then gives up: fs/namei.c. */
-export const REPLACED_TWICE: readonly WriteException[] = [
-  {
-    cases: /^a name that is always there while others rename onto it$/,
-    reason:
-      'RFC 1813 section 2.6: the handle of a replaced file is stale; two replacements during one open are ESTALE',
-    isChance: true,
-    expected: ({ value }, _name, actual) => {
-      const [{ whole }, names] = value as [{ whole: number }, number];
-      const [seen] = actual.value as [{ whole?: number; ESTALE?: number }];
-      const missed = seen.ESTALE ?? 0;
-      return { value: missed === 0 ? value : [{ ESTALE: missed, whole: whole - missed }, names] };
-    },
-  },
-];
-
-export const NFS3_EXCEPTIONS: readonly WriteException[] = [
-  ...GRANTED_EXCEPTIONS,
-  ...HOLES,
-  ...REPLACED_TWICE,
-];
+export const NFS3_EXCEPTIONS: readonly WriteException[] = [...GRANTED_EXCEPTIONS, ...HOLES];
 
 /** Of an export that is read-only at the server, in a mount that is not. */
 export const READ_ONLY_EXPORT_EXCEPTIONS: readonly WriteException[] = [

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { cannotMountHere } from '../support/mounts.ts';
 import { FULL_SIZE } from '../trees/size.ts';
-import { GRANTED_EXCEPTIONS, REPLACED_TWICE } from './write-exceptions.ts';
+import { GRANTED_EXCEPTIONS } from './write-exceptions.ts';
 import { writeOnOurServer, type Backend } from './write-on-our-server.ts';
 import { SHORT_RUNS } from './write-suite.ts';
 
@@ -13,7 +13,7 @@ const BACKENDS: readonly Backend[] = [
     source: () => 'tree',
     options: 'rw',
     runs: SHORT_RUNS,
-    exceptions: [...GRANTED_EXCEPTIONS, ...REPLACED_TWICE],
+    exceptions: GRANTED_EXCEPTIONS,
   },
 ];
 
