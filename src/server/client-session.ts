@@ -37,11 +37,26 @@ export class ClientSession {
   readonly replies: ReplyAccount;
   /** Whether it has mounted or used an export that it may use. */
   usesExports = false;
+  /** Whether its address is in a list of networks, as far as that was asked. */
+  readonly #isAmong = new WeakMap<readonly string[], boolean>();
 
   constructor(peer: Peer, name: string, replies = new ReplyAccount(new ReplyBudget())) {
     this.peer = peer;
     this.name = name;
     this.replies = replies;
+  }
+
+  /** Whether a TCP peer's address is in one of the networks (CIDR, or addresses). */
+  isAmong(networks: readonly string[]): boolean {
+    const { peer } = this;
+    if (peer.kind !== 'tcp') return false;
+    let isAmong = this.#isAmong.get(networks);
+    if (isAmong === undefined) {
+      const address = peer.address.replace(/^::ffff:(?=\d+\.)/i, '');
+      isAmong = networksOf(networks).check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+      this.#isAmong.set(networks, isAmong);
+    }
+    return isAmong;
   }
 
   /** Releases everything the client held. */
@@ -120,9 +135,7 @@ export function mayUseExport(session: ClientSession, options: ExportOptions): bo
   const { peer } = session;
   if (peer.kind === 'unix') return true;
   if (options.secure && peer.port >= RESERVED_PORT_END) return false;
-  if (options.clients === undefined) return true;
-  const address = peer.address.replace(/^::ffff:(?=\d+\.)/i, '');
-  return networksOf(options.clients).check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  return options.clients === undefined || session.isAmong(options.clients);
 }
 
 const networkLists = new WeakMap<readonly string[], BlockList>();

@@ -16,6 +16,7 @@ import {
   type NewNode,
 } from '../store/name-operations.ts';
 import { attributes } from '../store/operations.ts';
+import { changeKey } from '../store/page-file.ts';
 import { setAttributes } from '../store/set-attributes.ts';
 import type { NamePlace, Store, StoreNode } from '../store/store.ts';
 import { requireWritable } from '../store/writable.ts';
@@ -230,7 +231,13 @@ type Names = 'SETATTR' | 'CREATE' | 'MKDIR' | 'SYMLINK' | 'MKNOD' | 'REMOVE' | '
 
 export function nameProcedures(store: Store): Pick<Handlers<typeof NFS_PROCEDURES, ServerContext>, Names> {
   return {
-    SETATTR: (args, context) => setattr(store, args, context),
+    // After the WRITEs that came before it, which would undo times that are set, and set-id bits.
+    SETATTR: (args, context) => {
+      const written = store.writing.settled(changeKey(Buffer.from(args.object.data)));
+      return written === undefined
+        ? setattr(store, args, context)
+        : written.then(() => setattr(store, args, context));
+    },
     CREATE: (args, context) => create(store, args, context),
     MKDIR: ({ where, attributes }, context) =>
       making(store, where, context, (making) => {

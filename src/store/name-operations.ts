@@ -23,7 +23,7 @@ import {
   type DeviceNumber,
 } from '../system/names.ts';
 import { FILE_TIME_TICK_NS } from './limits.ts';
-import { checkName, openName } from './open-name.ts';
+import { checkName, openName, openNameIfAny } from './open-name.ts';
 import type { NamePlace, StoreNode } from './store.ts';
 import { StoreError } from './store-error.ts';
 
@@ -41,13 +41,8 @@ export interface NamedFile {
 
 /** The file of a name; undefined where there is none. Other errors as with lookup. */
 export function findName(identity: Identity, { directory, name }: NamePlace): NamedFile | undefined {
-  let fd: number;
-  try {
-    fd = openName(identity, directory, name);
-  } catch (error) {
-    if (error instanceof ErrnoError && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
+  const fd = openNameIfAny(identity, directory, name);
+  if (fd === undefined) return undefined;
   try {
     return { handle: directory.store.handleOf(directory.export, fd), status: statFd(fd) };
   } finally {

@@ -8,7 +8,7 @@ import {
   RESOLVE_NO_XDEV,
 } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
-import { closeFd, openat2, statFd } from '../system/files.ts';
+import { closeFd, openat2, openat2IfAny, statFd } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
 import type { ExportTree } from './export-tree.ts';
 import { DIRECTORY_DEPTH_MAX, NAME_BYTES_MAX } from './limits.ts';
@@ -30,15 +30,26 @@ export function checkName(name: Uint8Array): void {
 
 /** An O_PATH descriptor of the name, which the caller closes; errors as with lookup. */
 export function openName(identity: Identity, directory: StoreNode, name: Uint8Array): number {
+  const fd = openNameIfAny(identity, directory, name);
+  if (fd === undefined) throw new ErrnoError('ENOENT', 'lookup');
+  return fd;
+}
+
+/** The same; undefined where there is no such name (ENOENT). */
+export function openNameIfAny(
+  identity: Identity,
+  directory: StoreNode,
+  name: Uint8Array,
+): number | undefined {
   checkName(name);
   if (isDotDot(name)) return openParent(identity, directory);
-  return runAs(identity, () =>
-    openat2(directory.fd, name, {
-      flags: O_PATH | O_NOFOLLOW,
-      resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-    }),
-  );
+  return runAs(identity, () => openat2IfAny(directory.fd, name, WITHIN));
 }
+
+const WITHIN = {
+  flags: O_PATH | O_NOFOLLOW,
+  resolve: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+};
 
 function openParent(identity: Identity, directory: StoreNode): number {
   const tree = directory.export;

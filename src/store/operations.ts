@@ -12,7 +12,7 @@ import {
 import { runAs, type Identity } from '../system/identity.ts';
 import { hasAcl } from './acls.ts';
 import { openChecked, type ReadFile } from './open-file.ts';
-import { openName } from './open-name.ts';
+import { openName, openNameIfAny } from './open-name.ts';
 import { openInReadOnlyMount } from './read-only-mount.ts';
 import type { StoreNode } from './store.ts';
 import { StoreError } from './store-error.ts';
@@ -74,11 +74,12 @@ export function lookupEntry(
   name: Uint8Array,
   looksForAcl = false,
 ): EntryDetails | 'vanished' | undefined {
-  let fd: number;
+  let fd: number | undefined;
   try {
-    fd = openName(identity, directory, name);
+    fd = openNameIfAny(identity, directory, name);
+    if (fd === undefined) return 'vanished';
   } catch (error) {
-    if (error instanceof ErrnoError) return error.code === 'ENOENT' ? 'vanished' : undefined;
+    if (error instanceof ErrnoError) return undefined;
     if (error instanceof StoreError) return undefined;
     throw error;
   }

@@ -20,8 +20,15 @@ import { WriteOrder } from './write-order.ts';
 /** TMPFS_MAGIC of include/uapi/linux/magic.h. */
 const TMPFS = 0x01021994n;
 
-/** How a small write is done in the turn in which it arrives: never waiting for a disk, or not at all. */
-type AtOnce = 'in-memory' | 'nowait' | 'never';
+/**
+ * How a small write is done in the turn in which it arrives: `nowait` where the file system can say that it would have to
+ * wait for a disk. Where it cannot (ext4), only what lies `beyond-end`: that takes nothing from a disk, and waits no
+ * longer than making the file did.
+ */
+type AtOnce = 'in-memory' | 'nowait' | 'beyond-end';
+/** Types of file systems of which is known that they cannot say it, as statfs(2) gives them. */
+const WITHOUT_NOWAIT = new Set<bigint>();
+const PAGE_BYTES = 4096n;
 
 /** What files open for writing share. */
 export interface WritingSupport {
@@ -40,6 +47,7 @@ export class WritableFile implements Retirable {
   readonly fd: number;
   readonly #support: WritingSupport;
   readonly #order = new WriteOrder((dataOnly) => this.#syncNow(dataOnly));
+  readonly #type: bigint;
   #atOnce: AtOnce;
   #writes = 0;
   /** How many of the writes a sync has covered. */
@@ -53,7 +61,9 @@ export class WritableFile implements Retirable {
   constructor(fd: number, support: WritingSupport) {
     this.fd = fd;
     this.#support = support;
-    this.#atOnce = fstatfs(fd).type === TMPFS ? 'in-memory' : 'nowait';
+    this.#type = fstatfs(fd).type;
+    if (this.#type === TMPFS) this.#atOnce = 'in-memory';
+    else this.#atOnce = WITHOUT_NOWAIT.has(this.#type) ? 'beyond-end' : 'nowait';
   }
 
   get holds(): number {
@@ -91,6 +101,11 @@ export class WritableFile implements Retirable {
       this.#writes += 1;
       return written;
     });
+  }
+
+  /** Resolves when the page cache has what arrived before, or it has failed; undefined where that is so already. */
+  settled(): Promise<void> | undefined {
+    return this.#order.settled();
   }
 
   /**
@@ -150,20 +165,31 @@ export class WritableFile implements Retirable {
 
   /** On the main thread, in this turn; undefined where that might wait, or others come first. */
   #writeAtOnce(identity: Identity, offset: bigint, pieces: Pieces, length: number): Written | undefined {
-    if (this.#atOnce === 'never' || length > WRITE_NOW_BYTES_MAX || !this.#order.isFree(offset, length))
-      return undefined;
-    const written = runAs(identity, () =>
-      this.#atOnce === 'in-memory'
-        ? writeHere(this.fd, pieces, offset)
-        : writeNowait(this.fd, pieces, offset),
-    );
+    if (length > WRITE_NOW_BYTES_MAX || !this.#order.isFree(offset, length)) return undefined;
+    const written = this.#tryAtOnce(identity, offset, pieces);
     if (written === 'unsupported') {
-      this.#atOnce = 'never';
-      return undefined;
+      WITHOUT_NOWAIT.add(this.#type);
+      this.#atOnce = 'beyond-end';
+      return this.#writeAtOnce(identity, offset, pieces, length);
     }
+    if (written === undefined) return undefined;
     if (written.bytes > 0) this.#writes += 1;
     // Some of it would have waited: all of it is written again, in its order.
     return written.bytes === length || written.error !== undefined ? written : undefined;
+  }
+
+  #tryAtOnce(identity: Identity, offset: bigint, pieces: Pieces): Written | 'unsupported' | undefined {
+    switch (this.#atOnce) {
+      case 'in-memory':
+        return runAs(identity, () => writeHere(this.fd, pieces, offset));
+      case 'nowait':
+        return runAs(identity, () => writeNowait(this.fd, pieces, offset));
+      case 'beyond-end':
+        // The file's last page may have to be read first.
+        return offset % PAGE_BYTES === 0n && offset >= statFd(this.fd).size
+          ? runAs(identity, () => writeHere(this.fd, pieces, offset))
+          : undefined;
+    }
   }
 
   #writeInOrder(identity: Identity, offset: bigint, pieces: Pieces, length: number): Promise<Written> {

@@ -73,6 +73,11 @@ export class WritableFiles {
     if (file.holds === 0) this.#rest(key, file);
   }
 
+  /** Resolves when the page cache has what was sent to a file before now; undefined where that is so already. */
+  settled(key: string): Promise<void> | undefined {
+    return this.#busy.get(key)?.settled();
+  }
+
   /**
    * Brings to the disk what was written to a regular file or a directory, by anybody, before now. The descriptor (O_PATH)
    * is used within this turn only. Rejects with an errno: EIO, ENOSPC, EDQUOT; then the verifier is another.

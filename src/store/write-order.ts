@@ -24,6 +24,12 @@ function overlap(a: Range, b: Range): boolean {
   return a.offset < b.end && b.offset < a.end;
 }
 
+/** Takes those out that arrived before `first`. */
+function takeBefore<T extends { readonly arrival: number }>(sorted: T[], first: number): T[] {
+  const beyond = sorted.findIndex(({ arrival }) => arrival >= first);
+  return sorted.splice(0, beyond < 0 ? sorted.length : beyond);
+}
+
 /**
  * Writes begin in the order in which they arrived, and one that overlaps another only after its end: so a
  * retransmitted old WRITE never lands on a newer one. A sync begins after the writes that arrived before it have ended;
@@ -35,6 +41,8 @@ export class WriteOrder {
   readonly #running = new Set<Write>();
   /** In the order of arrival. */
   readonly #syncs: Sync[] = [];
+  /** In the order of arrival, as the syncs are. */
+  readonly #settlings: Pick<Sync, 'arrival' | 'resolve'>[] = [];
   #isSyncing = false;
   #lastArrival = 0;
 
@@ -63,8 +71,18 @@ export class WriteOrder {
     } finally {
       if (write !== undefined) this.#running.delete(write);
       this.#beginWrites();
+      this.#tellSettled();
       this.#beginSync();
     }
+  }
+
+  /** Resolves when the writes that arrived before have ended, in whatever way; undefined where they have. */
+  settled(): Promise<void> | undefined {
+    const arrival = this.#lastArrival;
+    if (this.#firstOpen > arrival) return undefined;
+    return new Promise((resolve) => {
+      this.#settlings.push({ arrival, resolve });
+    });
   }
 
   /** Resolves when all that arrived before is on the disk. Rejects as the sync does. */
@@ -97,11 +115,13 @@ export class WriteOrder {
     return first;
   }
 
+  #tellSettled(): void {
+    for (const { resolve } of takeBefore(this.#settlings, this.#firstOpen)) resolve();
+  }
+
   #beginSync(): void {
     if (this.#isSyncing) return;
-    const first = this.#firstOpen;
-    const beyond = this.#syncs.findIndex(({ arrival }) => arrival >= first);
-    const due = this.#syncs.splice(0, beyond < 0 ? this.#syncs.length : beyond);
+    const due = takeBefore(this.#syncs, this.#firstOpen);
     if (due.length === 0) return;
     this.#isSyncing = true;
     void this.#runSync(due);

@@ -23,13 +23,22 @@ const openHow = new BigUint64Array(3);
 
 /** openat2(2), with limits on how the path is resolved. EXDEV: the path led outside; ELOOP: a link was met. */
 export function openat2(dirFd: number, name: Uint8Array | string, how: OpenHow): number {
+  const fd = openat2IfAny(dirFd, name, how);
+  if (fd === undefined) throw new ErrnoError('ENOENT', 'openat2');
+  return fd;
+}
+
+/** The same for names that are often missing: undefined for ENOENT, because an error takes long to make. */
+export function openat2IfAny(dirFd: number, name: Uint8Array | string, how: OpenHow): number | undefined {
   const creates = (how.flags & O_CREAT) !== 0 || (how.flags & O_TMPFILE) === O_TMPFILE;
   openHow[0] = BigInt(how.flags | O_CLOEXEC);
   openHow[1] = BigInt(creates ? (how.mode ?? 0) : 0);
   openHow[2] = BigInt(how.resolve ?? 0);
   const fd = kernel.openat2(dirFd, pathArgument(name, 'openat2'), openHow, openHow.byteLength);
-  if (fd < 0) throw lastError('openat2');
-  return fd;
+  if (fd >= 0) return fd;
+  const errno = lastErrno();
+  if (errno === ERRNO.ENOENT) return undefined;
+  throw new ErrnoError(errno, 'openat2');
 }
 
 /** What statx(2) tells. Times are nanoseconds since 1970 and may be negative. */
