@@ -1,4 +1,5 @@
 /** SETATTR: attributes as programs set them, in order with what they have written. RFC 1813 section 3.3.2. */
+import { errnoOfRpcError } from '../client/errno.ts';
 import type { ServerLink, Waiter } from '../client/link.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { TIME_HOW, type sattr3 } from '../nfs3/types.ts';
@@ -9,8 +10,11 @@ import type { Inode } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
 import type { AttributeChanges, AttributesReply, Errno, Outcome, TimeToSet } from './operations.ts';
+import { StatusError } from './status-error.ts';
+import type { Author } from './write-author.ts';
 
 const EINTR = 4;
+const EIO = 5;
 const ESTALE = 116;
 const MODE_BITS = 0o7777;
 const S_ISUID = 0o4000;
@@ -23,10 +27,14 @@ export class AttributeSetting {
   readonly #knowledge: Knowledge;
   readonly #times: AttributeTimes;
 
-  constructor(link: ServerLink, knowledge: Knowledge, times: AttributeTimes) {
+  readonly #timedOutErrno: Errno | undefined;
+
+  /** @param timedOutErrno what programs see when a soft mount gives up; default EIO */
+  constructor(link: ServerLink, knowledge: Knowledge, times: AttributeTimes, timedOutErrno?: Errno) {
     this.#link = link;
     this.#knowledge = knowledge;
     this.#times = times;
+    this.#timedOutErrno = timedOutErrno;
   }
 
   /**
@@ -83,25 +91,39 @@ export class AttributeSetting {
         return caller.signal;
       },
     };
-    const send = async (): Promise<Errno> => {
-      if (caller.signal.aborted) return EINTR;
-      const args = { object: { data: inode.handle }, new_attributes: sattr3Of(changes), guard: null };
-      const reply = await this.#link.nfs('SETATTR', args, waiter).catch((error: unknown) => {
-        // It may have been done all the same.
-        this.#knowledge.doubt(inode);
-        throw error;
-      });
-      if (reply.status !== NFS3_OK) {
-        this.#knowledge.learn(inode, reply.wcc.after);
-        return this.#knowledge.failed(inode, reply.status);
-      }
-      this.#knowledge.changed(inode, reply.wcc.after, true);
-      if (size !== undefined) inode.open?.writer?.truncated(size);
-      return 0;
-    };
+    const send = (): Promise<Errno> =>
+      caller.signal.aborted ? Promise.resolve(EINTR) : this.#send(inode, changes, waiter);
     if (writer === undefined) return send();
     // Bytes that were sent again after a change of owner, mode or times would undo it.
     return unlessInterrupted(writer.exclusively(isAboutInode, send), caller);
+  }
+
+  /** Changes attributes behind everything that was written, which is put on stable storage. Never rejects. */
+  async setBehind(inode: Inode, changes: AttributeChanges, author: Author): Promise<Errno> {
+    const send = (): Promise<Errno> => this.#send(inode, changes, author);
+    try {
+      return await (inode.open?.writer?.committingBefore(author, send) ?? send());
+    } catch (error) {
+      return error instanceof StatusError
+        ? error.errno
+        : (errnoOfRpcError(error, this.#timedOutErrno) ?? EIO);
+    }
+  }
+
+  async #send(inode: Inode, changes: AttributeChanges, waiter: Waiter): Promise<Errno> {
+    const args = { object: { data: inode.handle }, new_attributes: sattr3Of(changes), guard: null };
+    const reply = await this.#link.nfs('SETATTR', args, waiter).catch((error: unknown) => {
+      // It may have been done all the same.
+      this.#knowledge.doubt(inode);
+      throw error;
+    });
+    if (reply.status !== NFS3_OK) {
+      this.#knowledge.learn(inode, reply.wcc.after);
+      return this.#knowledge.failed(inode, reply.status);
+    }
+    this.#knowledge.changed(inode, reply.wcc.after, true);
+    if (changes.size !== undefined) inode.open?.writer?.truncated(changes.size);
+    return 0;
   }
 
   /** Attributes that show everything written here: those that are believed, or fresh ones. */

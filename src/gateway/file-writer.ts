@@ -31,6 +31,7 @@ import {
   WRITES_IN_FLIGHT_MAX,
 } from './limits.ts';
 import type { Errno } from './operations.ts';
+import { Progress } from './progress.ts';
 import { StatusError } from './status-error.ts';
 import type { Author } from './write-author.ts';
 
@@ -77,6 +78,8 @@ export class FileWriter implements DirtyFile {
   readonly #held = new HeldExtents();
   /** The verifier of all that is held. */
   #verifier: string | undefined;
+  /** WRITEs that were sent. */
+  #sends = 0;
   /** Replies to WRITE that were taken. */
   #answers = 0;
   /** Where the last byte ends that no reply has acknowledged; 0n where all are. */
@@ -89,7 +92,8 @@ export class FileWriter implements DirtyFile {
   /** Set while nothing may be sent. */
   #isPaused = false;
   #weight = 0;
-  #progress: { readonly promise: Promise<void>; readonly tell: () => void } | undefined;
+  /** A call has ended, or may be made again. */
+  readonly #progress = new Progress();
   #sendTimer: NodeJS.Timeout | undefined;
   #commitTimer: NodeJS.Timeout | undefined;
 
@@ -158,7 +162,7 @@ export class FileWriter implements DirtyFile {
   /** Sends what was written up to a write, and waits until the server has acknowledged it. Never rejects. */
   async settle(upTo = this.#sequence): Promise<void> {
     this.#sendTail();
-    while (this.#isUnanswered(upTo)) await this.#nextProgress();
+    while (this.#isUnanswered(upTo)) await this.#progress.next();
   }
 
   /**
@@ -178,7 +182,7 @@ export class FileWriter implements DirtyFile {
         continue;
       }
       if (this.#isPaused) {
-        await this.#nextProgress();
+        await this.#progress.next();
         continue;
       }
       this.#committing ??= this.#commitHeld().finally(() => {
@@ -227,12 +231,12 @@ export class FileWriter implements DirtyFile {
     for (;;) {
       await (isStable ? this.commit(upTo) : this.settle(upTo));
       if (this.#isPaused) {
-        await this.#nextProgress();
+        await this.#progress.next();
         continue;
       }
       this.#isPaused = true;
       while (this.#inFlight.size > 0 || this.#committing !== undefined)
-        await (this.#committing ?? this.#nextProgress());
+        await (this.#committing ?? this.#progress.next());
       // The last replies may have told that older bytes were lost.
       if (!this.#isUnanswered(upTo) && !(isStable && this.#held.hasUpTo(upTo))) break;
       this.#goOn();
@@ -244,10 +248,33 @@ export class FileWriter implements DirtyFile {
     }
   }
 
+  /**
+   * Has everything put on stable storage, and changes the file in another way behind that. A server that keeps the order of
+   * calls about a file is asked for both at once; the change is made again where bytes were sent again after it. Rejects
+   * as `change` does.
+   *
+   * @param author in whose name the change is made
+   */
+  async committingBefore<T>(author: Author, change: () => Promise<T>): Promise<T> {
+    const { link } = this.#site;
+    const { session } = link;
+    const isOrdered = session.isNearmount && link.isConnected && author.wide === undefined;
+    if (!isOrdered || this.#isPaused || this.#committing !== undefined) return this.exclusively(true, change);
+    const committed = this.commit();
+    const sends = this.#sends;
+    // What still waits to be sent would come after the change.
+    if (this.#queue.length > 0) return this.exclusively(true, change);
+    const changed = change();
+    const [outcome] = await Promise.allSettled([changed, committed]);
+    if (sends !== this.#sends || session !== link.session) return this.exclusively(true, change);
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  }
+
   #goOn(): void {
     this.#isPaused = false;
     this.#pump();
-    this.#tellProgress();
+    this.#progress.tell();
   }
 
   /** The file was cut to `size` bytes, exclusively: what lay behind is not sent again. */
@@ -324,12 +351,13 @@ export class FileWriter implements DirtyFile {
       this.#inFlightBytes -= extent.lengthBytes;
       if (!this.isUnsettled) this.#unsettledEnd = 0n;
       this.#pump();
-      this.#tellProgress();
+      this.#progress.tell();
     }
   }
 
   /** One WRITE; returns what the server has left over. */
   async #sendOnce(extent: Extent, stable: stable_how, call: Call): Promise<Extent | undefined> {
+    this.#sends += 1;
     const { link, knowledge } = this.#site;
     const { session } = link;
     const { start, lengthBytes, pieces, author } = extent;
@@ -399,7 +427,7 @@ export class FileWriter implements DirtyFile {
       this.#lose(this.#takeHeld(isCovered), error);
     } finally {
       this.#calls.delete(call);
-      this.#tellProgress();
+      this.#progress.tell();
     }
   }
 
@@ -469,23 +497,5 @@ export class FileWriter implements DirtyFile {
       clearTimeout(this.#commitTimer);
       this.#commitTimer = undefined;
     }
-  }
-
-  /** Resolves when a call has ended, or may be made again. */
-  #nextProgress(): Promise<void> {
-    if (this.#progress === undefined) {
-      let tell = (): void => undefined;
-      const promise = new Promise<void>((resolve) => {
-        tell = resolve;
-      });
-      this.#progress = { promise, tell };
-    }
-    return this.#progress.promise;
-  }
-
-  #tellProgress(): void {
-    const progress = this.#progress;
-    this.#progress = undefined;
-    progress?.tell();
   }
 }

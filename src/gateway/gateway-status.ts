@@ -1,4 +1,6 @@
+import type { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
+import type { OpenFiles } from './open-files.ts';
 import type { DataPath } from './open-inode.ts';
 import type { RouteVerdict } from './route-selection.ts';
 
@@ -32,4 +34,35 @@ export interface GatewayStatus {
   readonly lastWireReason: string | undefined;
   /** Calls that could name 16 of their caller's groups only. */
   readonly groupsCut: number;
+}
+
+export function statusOf(
+  link: ServerLink,
+  routes: { readonly why: string; readonly verdicts: readonly RouteVerdict[] },
+  files: OpenFiles,
+  inodes: number,
+): GatewayStatus {
+  const { session } = link;
+  const { reads, writes } = files;
+  return {
+    connected: link.isConnected,
+    route: session.route,
+    level: session.level,
+    levelReason: session.levelReason === '' ? undefined : session.levelReason,
+    endpoint: session.endpoint,
+    server: session.serverName,
+    why: routes.why,
+    routes: routes.verdicts,
+    openFiles: files.count(),
+    inodes,
+    opens: { ...files.opens },
+    wireBytes: reads.wireBytes,
+    mappedBytes: reads.mappedBytes,
+    mapFallbacks: reads.mapFallbacks,
+    wireWrittenBytes: writes.writtenBytes,
+    dirtyBytes: writes.dirtyBytes,
+    calls: Object.fromEntries(link.callCounts),
+    lastWireReason: reads.lastWireReason,
+    groupsCut: link.groupsCut,
+  };
 }

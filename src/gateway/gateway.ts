@@ -14,7 +14,7 @@ import { Creations } from './creations.ts';
 import type { DirtyBytes } from './dirty-bytes.ts';
 import { entryOf } from './entries.ts';
 import { ExtendedAttributes } from './extended-attributes.ts';
-import type { GatewayStatus } from './gateway-status.ts';
+import { statusOf, type GatewayStatus } from './gateway-status.ts';
 import { InodeTable, type Inode } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
 import { KnownDirectories } from './known-directories.ts';
@@ -183,10 +183,10 @@ export class Gateway implements Operations {
    * @returns how many bytes are left, which are lost
    */
   async drain(): Promise<number> {
-    if (this.#files.writes.dirtyBytes === 0) return 0;
+    if (this.#files.isDrained) return 0;
     const end = new AbortController();
     const late = delay(UNMOUNT_DRAIN_MS, undefined, { signal: end.signal }).catch(() => undefined);
-    await Promise.race([this.#files.writes.drain(), late]);
+    await Promise.race([this.#files.drain(), late]);
     end.abort();
     return this.#files.writes.dirtyBytes;
   }
@@ -208,28 +208,7 @@ export class Gateway implements Operations {
   }
 
   status(): GatewayStatus {
-    const { session } = this.#link;
-    return {
-      connected: this.#link.isConnected,
-      route: session.route,
-      level: session.level,
-      levelReason: session.levelReason === '' ? undefined : session.levelReason,
-      endpoint: session.endpoint,
-      server: session.serverName,
-      why: this.#routes.why,
-      routes: this.#routes.verdicts,
-      openFiles: this.#files.count(),
-      inodes: this.#inodes.size,
-      opens: { ...this.#files.opens },
-      wireBytes: this.#files.reads.wireBytes,
-      mappedBytes: this.#files.reads.mappedBytes,
-      mapFallbacks: this.#files.reads.mapFallbacks,
-      wireWrittenBytes: this.#files.writes.writtenBytes,
-      dirtyBytes: this.#files.writes.dirtyBytes,
-      calls: Object.fromEntries(this.#link.callCounts),
-      lastWireReason: this.#files.reads.lastWireReason,
-      groupsCut: this.#link.groupsCut,
-    };
+    return statusOf(this.#link, this.#routes, this.#files, this.#inodes.size);
   }
 
   lookup(parent: NodeId, name: Uint8Array, context: CallContext): Answer<Entry> {
@@ -264,7 +243,10 @@ export class Gateway implements Operations {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     if (mask === 0) return 0;
-    return this.#guard(() => checkAccess(inode, mask, this.#knowledge, this.#caller(context, inode)));
+    return this.#guard(async () => {
+      await this.#files.settled(inode, context);
+      return checkAccess(inode, mask, this.#knowledge, this.#caller(context, inode));
+    });
   }
 
   readlink(nodeId: NodeId, context: CallContext): Answer<{ readonly target: Uint8Array }> {
@@ -341,7 +323,10 @@ export class Gateway implements Operations {
   setattr(nodeId: NodeId, changes: AttributeChanges, context: CallContext): Answer<AttributesReply> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
-    return this.#guard(() => this.#files.setattr(inode, changes, this.#caller(context, inode)));
+    return (
+      this.#files.keepAttributes(inode, changes, context) ??
+      this.#guard(() => this.#files.setattr(inode, changes, this.#caller(context, inode)))
+    );
   }
 
   create(
@@ -354,7 +339,7 @@ export class Gateway implements Operations {
     return this.#in(parent, context, async (directory, caller) => {
       const inode = await this.#creations.create(directory, name, mode, flags, caller);
       if (typeof inode === 'number') return inode;
-      const opened = await this.#files.openCreated(inode, flags, caller);
+      const opened = await this.#files.openCreated(inode, flags, caller, context);
       if (typeof opened !== 'number') return { entry: entryOf(inode, directory), opened };
       this.#inodes.drop(inode);
       return opened;
@@ -388,9 +373,10 @@ export class Gateway implements Operations {
   link(nodeId: NodeId, newParent: NodeId, newName: Uint8Array, context: CallContext): Answer<Entry> {
     const inode = this.#inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
-    return this.#make(newParent, context, (directory, caller) =>
-      this.#changes.link(inode, directory, newName, caller),
-    );
+    return this.#make(newParent, context, async (directory, caller) => {
+      await this.#files.allSettled(caller);
+      return this.#changes.link(inode, directory, newName, caller);
+    });
   }
 
   unlink(parent: NodeId, name: Uint8Array, context: CallContext): Answer<0> {
@@ -411,9 +397,10 @@ export class Gateway implements Operations {
   ): Answer<0> {
     const target = this.#inodes.get(newParent);
     if (target === undefined) return ESTALE;
-    return this.#in(parent, context, (directory, caller) =>
-      this.#changes.rename(directory, name, target, newName, flags, caller),
-    );
+    return this.#in(parent, context, async (directory, caller) => {
+      await this.#files.allSettled(caller);
+      return this.#changes.rename(directory, name, target, newName, flags, caller);
+    });
   }
 
   opendir(nodeId: NodeId, context: CallContext): Answer<Opened> {
@@ -452,7 +439,10 @@ export class Gateway implements Operations {
     if (inode === undefined) return ESTALE;
     return (
       this.#extendedAttributes.known(inode, name) ??
-      this.#guard(() => this.#extendedAttributes.ask(inode, name, this.#caller(context, inode)))
+      this.#guard(async () => {
+        await this.#files.settled(inode, context);
+        return this.#extendedAttributes.ask(inode, name, this.#caller(context, inode));
+      })
     );
   }
 

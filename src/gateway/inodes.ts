@@ -172,6 +172,7 @@ export class Inode {
 
   /** How long the attributes are still believed, in milliseconds; 0 when they must be fetched. */
   get remainingMs(): number {
+    if (this.open?.made?.isKeeping === true) return 0;
     return Math.max(0, this.#expiresMs - performance.now());
   }
 
@@ -210,7 +211,7 @@ export class Inode {
   reply(validMaxMs = Infinity): AttributesReply {
     this.toldVersion = this.version;
     const { open } = this;
-    let { attributes } = this;
+    let attributes = open?.made?.seen(this.attributes) ?? this.attributes;
     const hiddenEnd = open?.writer?.hiddenEnd;
     // A smaller size would make the kernel cut off what was just written.
     if (hiddenEnd !== undefined && attributes.size < hiddenEnd)

@@ -73,6 +73,8 @@ export const DIRTY_BYTES_BACKGROUND = 24 * 1024 * 1024;
 export const EXTENT_OVERHEAD_BYTES = 512;
 /** How long written bytes wait for more to make a full WRITE, in milliseconds. */
 export const WRITE_BEHIND_MS = 1_000;
+/** How long attributes of a new file that is not closed wait to be set, in milliseconds. */
+export const ATTRIBUTES_BEHIND_MS = 1_000;
 /** How long bytes that were sent wait for more until they are committed, in milliseconds. */
 export const COMMIT_BEHIND_MS = 5_000;
 /** Bytes, and WRITE calls, of one file that are under way. */

@@ -11,7 +11,9 @@ import { FileReads } from './file-reads.ts';
 import { FileWrites } from './file-writes.ts';
 import { GrantedFiles } from './granted-files.ts';
 import type { Inode, InodeTable } from './inodes.ts';
+import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
+import { MadeFile, MadeFiles, type Asker } from './made-files.ts';
 import { MappedFiles } from './mapped-files.ts';
 import { changesFile, mayChange, mayRead, type OpenFile } from './open-file.ts';
 import { countsByDataPath, dataPathOf, type DataPath, type HeldFile, type OpenInode } from './open-inode.ts';
@@ -64,6 +66,7 @@ export class OpenFiles {
   readonly #granted: GrantedFiles;
   readonly #mapped: MappedFiles;
   readonly #attributes: AttributeSetting;
+  readonly #made: MadeFiles;
   readonly #closedListeners: ((inode: Inode) => void)[] = [];
   #nextFileHandle = 1n;
 
@@ -75,7 +78,15 @@ export class OpenFiles {
     const noPassthrough = options.dataPath === 'passthrough' ? undefined : 'the mount has datapath=mapped';
     this.#mapped = new MappedFiles(link, knowledge);
     this.#granted = new GrantedFiles(link, knowledge, noPassthrough, options.onWarning);
-    this.#attributes = new AttributeSetting(link, knowledge, options.attributeTimes);
+    const { attributeTimes, timedOutErrno } = options;
+    this.#attributes = new AttributeSetting(link, knowledge, attributeTimes, timedOutErrno);
+    this.#made = new MadeFiles(
+      (inode, changes, author) => this.#attributes.setBehind(inode, changes, author),
+      (inode, errno) => {
+        options.onWarning(`attributes that were set are lost (errno ${errno})`, undefined);
+        for (const file of this.#filesOf(inode)) file.error ??= errno;
+      },
+    );
     this.reads = new FileReads(link, knowledge, options.rsizeBytes);
     this.writes = new FileWrites(link, inodes, knowledge, options, (inode) => this.#filesOf(inode));
     inodes.onDropped((inode) => {
@@ -100,6 +111,7 @@ export class OpenFiles {
   /** Opens a file; opens and closes of one inode happen one after the other. Rejects with StatusError or RpcError. */
   open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
     return inode.inTurn(async () => {
+      await this.#made.end(inode);
       // The kernel found it before its successor was made: it has to look again.
       if (inode.open === undefined && this.#inodes.isRetired(inode)) return ESTALE;
       return changesFile(flags)
@@ -113,9 +125,14 @@ export class OpenFiles {
    * whether it may be opened: whoever makes a file may open it, whatever mode it was given (open(2)). In the rare case
    * that somebody else made it a moment before, the server judges each READ and WRITE.
    */
-  openCreated(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
+  openCreated(inode: Inode, flags: number, caller: Caller, asker: Asker): Promise<Outcome<Opened>> {
     return inode.inTurn(async () => {
-      if (changesFile(flags)) return this.#openToChange(inode, flags, caller, true);
+      await this.#made.end(inode);
+      if (changesFile(flags)) {
+        const opened = await this.#openToChange(inode, flags, caller, true);
+        if (inode.open?.files === 1) inode.open.made = new MadeFile(asker, caller);
+        return opened;
+      }
       inode.open ??= this.#openWithout(inode, 'it was just made');
       return this.#add(inode, flags, caller);
     });
@@ -285,23 +302,69 @@ export class OpenFiles {
     waiter: Interruptible,
   ): Answer<{ readonly writtenBytes: number }> {
     const file = this.#files.get(fileHandle);
-    return file === undefined ? EBADF : this.writes.write(file, offset, data, flags, waiter);
+    if (file === undefined) return EBADF;
+    if (file.inode.open?.made?.keepsTimes !== true)
+      return this.writes.write(file, offset, data, flags, waiter);
+    const bytes = data.take();
+    // Times that are kept would undo those of this write.
+    return this.#settled(file.inode, waiter).then(() =>
+      this.writes.write(file, offset, { bytes, take: () => bytes }, flags, waiter),
+    );
+  }
+
+  /** Waits until the server knows the attributes that are kept of a file. Rejects with StatusError EINTR. */
+  async #settled(inode: Inode, waiter: Interruptible): Promise<void> {
+    const settled = this.#made.settled(inode);
+    if (settled !== undefined) await unlessInterrupted(settled, waiter);
+  }
+
+  /** Whether the server has everything that was written and set. */
+  get isDrained(): boolean {
+    return this.writes.dirtyBytes === 0 && !this.#made.isKeeping;
+  }
+
+  /** Has the server get everything that was written and set so far; resolves when it has, or it is lost. */
+  async drain(): Promise<void> {
+    await this.#made.allSettled();
+    await this.writes.drain();
+  }
+
+  /** The same for all files: before names are changed, by which others may find them. */
+  async allSettled(waiter: Interruptible): Promise<void> {
+    const settled = this.#made.allSettled();
+    if (settled !== undefined) await unlessInterrupted(settled, waiter);
+  }
+
+  /** The same for one file, before the server is asked about it. */
+  settled(inode: Inode, waiter: Interruptible): Promise<void> {
+    return this.#settled(inode, waiter);
   }
 
   /** See FileWrites.flush. */
   async flush(fileHandle: bigint, waiter: Interruptible): Promise<Errno> {
     const file = this.#files.get(fileHandle);
-    return file === undefined ? EBADF : this.writes.flush(file, waiter);
+    if (file === undefined) return EBADF;
+    if (file.author !== undefined && file.inode.open?.made !== undefined)
+      await unlessInterrupted(this.#made.end(file.inode), waiter);
+    return this.writes.flush(file, waiter);
   }
 
   /** See FileWrites.sync. */
   async sync(fileHandle: bigint, waiter: Interruptible): Promise<Errno> {
     const file = this.#files.get(fileHandle);
-    return file === undefined ? EBADF : this.writes.sync(file, waiter);
+    if (file === undefined) return EBADF;
+    await this.#settled(file.inode, waiter);
+    return this.writes.sync(file, waiter);
+  }
+
+  /** Keeps attributes of a file that the asker has just made, as MadeFiles does; undefined where they are to be set. */
+  keepAttributes(inode: Inode, changes: AttributeChanges, asker: Asker): AttributesReply | undefined {
+    return this.#made.keep(inode, changes, asker) ? inode.reply() : undefined;
   }
 
   /** Changes attributes, after what was written before; see AttributeSetting.set. */
-  setattr(inode: Inode, changes: AttributeChanges, caller: Caller): Promise<Outcome<AttributesReply>> {
+  async setattr(inode: Inode, changes: AttributeChanges, caller: Caller): Promise<Outcome<AttributesReply>> {
+    await this.#settled(inode, caller);
     const file = changes.fileHandle === undefined ? undefined : this.#files.get(changes.fileHandle);
     const owner = file?.author === undefined ? caller : file.caller;
     const openers = this.#filesOf(inode).flatMap((open) => (open.author === undefined ? [] : [open.caller]));
@@ -309,7 +372,8 @@ export class OpenFiles {
   }
 
   /** Attributes that show everything written here, with the calls it takes. */
-  attributes(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
+  async attributes(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
+    await this.#settled(inode, caller);
     return this.#attributes.attributes(inode, caller);
   }
 
@@ -330,12 +394,13 @@ export class OpenFiles {
 
   /** After an interrupted close, or the end of a mapping, bytes may still wait to be written: the inode stays open for them. */
   #closeWhenWritten(inode: Inode, open: OpenInode): void {
-    const { writer } = open;
-    if (writer === undefined || writer.isClean) {
+    const { writer, made } = open;
+    const left = made?.isKeeping === true ? this.#made.settled(inode) : undefined;
+    if (left === undefined && (writer === undefined || writer.isClean)) {
       this.#closeInode(inode);
       return;
     }
-    void writer.commit().then(() =>
+    void (left ?? writer?.commit() ?? Promise.resolve()).then(() =>
       inode.inTurn(() => {
         if (inode.open === open && open.files === 0) this.#closeWhenWritten(inode, open);
         return Promise.resolve();

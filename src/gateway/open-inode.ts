@@ -1,5 +1,6 @@
 import type { GrantedFile, Session } from '../client/session.ts';
 import type { FileWriter } from './file-writer.ts';
+import type { MadeFile } from './made-files.ts';
 import type { FilePages } from './mapped-files.ts';
 
 /**
@@ -34,6 +35,8 @@ export interface OpenInode {
   unlinked?: boolean;
   /** Set once the inode was opened for writing: all its bytes go by wire from then on. */
   writer?: FileWriter | undefined;
+  /** Set while the only program that has the file open is the one that made it. */
+  made?: MadeFile | undefined;
   /** Why this data path, for people. */
   why: string;
 }
