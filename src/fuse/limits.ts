@@ -8,7 +8,7 @@ export const REQUEST_BUFFER_BYTES = MAX_WRITE_BYTES + 4096;
 /** Memory for requests is taken in pieces of so many bytes: at most a quarter of one stays unused behind large WRITEs. */
 export const REQUEST_SLAB_BYTES = 4 * REQUEST_BUFFER_BYTES;
 /** Pieces of such memory that are kept for use when they are given back. */
-export const REQUEST_SLABS_SPARE_MAX = 4;
+export const REQUEST_SLABS_SPARE_MAX = 8;
 /** The bytes of WRITEs up to this size are copied by whoever keeps them: less than a held piece of memory would cost. */
 export const WRITE_COPIED_BYTES_MAX = 64 * 1024 - 1;
 /** Requests the kernel keeps under way in the background: read-ahead and the like. */

@@ -16,6 +16,13 @@ export interface Extent {
   readonly sequence: number;
   /** How often it was sent again because a server forgot it. */
   readonly resends: number;
+  /** To be called when nobody looks at the pieces any more, no socket either: whoever lent their memory uses it again. */
+  readonly giveBack?: readonly (() => void)[] | undefined;
+}
+
+/** The extent is on stable storage, whole. */
+export function giveBack({ giveBack = [] }: Extent): void {
+  for (const give of giveBack) give();
 }
 
 /** An extent that the server has, perhaps in memory only. */
@@ -39,14 +46,18 @@ export function weightOf({ lengthBytes }: Extent): number {
   return lengthBytes + EXTENT_OVERHEAD_BYTES;
 }
 
-/** The bytes `from` to `to` of the file, which lie in the extent. A small rest does not keep all of its memory. */
+/**
+ * The bytes `from` to `to` of the file, which lie in the extent. A small rest does not keep all of its memory. The memory of
+ * parts is not given back, because the other part is in it.
+ */
 export function sliceExtent<E extends Extent>(extent: E, from: bigint, to: bigint): E {
   const at = Number(from - extent.start);
   const lengthBytes = Number(to - from);
   if (at === 0 && lengthBytes === extent.lengthBytes) return extent;
   const pieces = slicePieces(extent.pieces, at, at + lengthBytes);
   const isSmall = lengthBytes * 2 < extent.lengthBytes;
-  return { ...extent, start: from, lengthBytes, pieces: isSmall ? [Buffer.concat(pieces)] : pieces };
+  const kept = isSmall ? [Buffer.concat(pieces)] : pieces;
+  return { ...extent, start: from, lengthBytes, pieces: kept, giveBack: undefined };
 }
 
 /** Extents that wait for their COMMIT: sorted, and no two overlap. */

@@ -11,6 +11,7 @@ import type { wcc_data } from '../nfs3/types.ts';
 import type { DirtyBytes, DirtyFile } from './dirty-bytes.ts';
 import {
   endOf,
+  giveBack,
   HeldExtents,
   overlaps,
   sliceExtent,
@@ -21,6 +22,7 @@ import {
 import { GatheredBytes, type stable_how } from './gathered-bytes.ts';
 import type { Inode } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
+import { LentBytes } from './lent-bytes.ts';
 import {
   COMMIT_BEHIND_MS,
   EXTENT_OVERHEAD_BYTES,
@@ -131,9 +133,18 @@ export class FileWriter implements DirtyFile {
    *
    * @param bytes a copy is made unless they are `isOwn`
    * @param stable STABLE_HOW: more than UNSTABLE has them sent at once
+   * @param release tells whoever lent the bytes that they are needed no more
    * @returns the number of this write, for settle and commit
    */
-  write(offset: bigint, bytes: Uint8Array, isOwn: boolean, author: Author, stable: stable_how): number {
+  write(
+    offset: bigint,
+    bytes: Uint8Array,
+    isOwn: boolean,
+    author: Author,
+    stable: stable_how,
+    release?: () => void,
+  ): number {
+    const lent = release === undefined ? undefined : new LentBytes(release);
     this.#sequence += 1;
     const end = offset + BigInt(bytes.length);
     if (end > this.#unsettledEnd) this.#unsettledEnd = end;
@@ -146,10 +157,12 @@ export class FileWriter implements DirtyFile {
       }
       const { taken, added } = this.#tail.put(position, at === 0 ? bytes : bytes.subarray(at), isOwn);
       if (stable > this.#tail.stable) this.#tail.stable = stable;
+      if (lent !== undefined) this.#tail.lent(lent.share());
       this.#weigh(added);
       at += taken;
       if (this.#tail.isFull) this.#sendTail();
     }
+    lent?.done();
     if (stable !== STABLE_HOW.UNSTABLE) this.#sendTail();
     if (this.#tail !== undefined) {
       this.#sendTimer ??= setTimeout(() => {
@@ -379,7 +392,8 @@ export class FileWriter implements DirtyFile {
     this.#answers += 1;
     const isStable =
       committed === STABLE_HOW.FILE_SYNC || (committed >= stable && stable !== STABLE_HOW.UNSTABLE);
-    if (!isStable) this.#hold({ ...done, verifier, answer: this.#answers });
+    if (isStable) giveBack(done);
+    else this.#hold({ ...done, verifier, answer: this.#answers });
     const weight = (rest === undefined ? 0 : weightOf(rest)) + (isStable ? 0 : weightOf(done));
     this.#weigh(weight - weightOf(extent));
     this.#compareVerifiers(verifier, session);
@@ -421,6 +435,7 @@ export class FileWriter implements DirtyFile {
       const verifier = Buffer.from(reply.verf).toString('latin1');
       for (const extent of this.#takeHeld((held) => isCovered(held) && held.verifier === verifier)) {
         this.#weigh(-weightOf(extent));
+        giveBack(extent);
       }
       this.#compareVerifiers(verifier, session);
     } catch (error) {
@@ -448,8 +463,8 @@ export class FileWriter implements DirtyFile {
     const lost = this.#takeHeld((extent) => extent.verifier !== verifier);
     if (lost.length === 0) return;
     const again: Sending[] = [];
-    for (const { start, pieces, lengthBytes, author, sequence, resends } of lost) {
-      const extent = { start, pieces, lengthBytes, author, sequence, resends: resends + 1 };
+    for (const { start, pieces, lengthBytes, author, sequence, resends, giveBack } of lost) {
+      const extent = { start, pieces, lengthBytes, author, sequence, resends: resends + 1, giveBack };
       if (endOf(extent) > this.#unsettledEnd) this.#unsettledEnd = endOf(extent);
       if (resends >= WRITE_RESENDS_MAX) {
         this.#lose([extent], new StatusError(EIO));

@@ -94,8 +94,10 @@ export class FileWrites {
     if (offset + BigInt(writtenBytes) > FILE_BYTES_MAX) return EFBIG;
     const stable = stableHow(flags);
     const isAnsweredLate = stable !== STABLE_HOW.UNSTABLE || this.#isSeenAtOnce(file, flags);
-    const take = (bytes: Uint8Array, isOwn: boolean): number =>
-      writer.write(offset, bytes, isOwn, author, stable);
+    const take = (bytes: Uint8Array, isOwn: boolean): number => {
+      const release = isOwn && data.release !== undefined ? (): void => data.release?.() : undefined;
+      return writer.write(offset, bytes, isOwn, author, stable, release);
+    };
     const finish = async (sequence: number): Promise<Written | Errno> => {
       // With O_SYNC nothing is left for COMMIT, unless the server did less than it was asked for.
       const isDone = stable === STABLE_HOW.UNSTABLE ? writer.settle(sequence) : writer.commit(sequence);

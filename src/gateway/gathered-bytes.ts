@@ -14,6 +14,7 @@ export class GatheredBytes {
   /** Number of the first write(2) that put bytes here: whoever waits for it waits for all of them. */
   readonly sequence: number;
   readonly #bytesMax: number;
+  readonly #giveBack: (() => void)[] = [];
   readonly #pieces: Uint8Array[] = [];
   #lengthBytes = 0;
   /** Memory that the last piece lies in, as far as it is used. */
@@ -61,11 +62,24 @@ export class GatheredBytes {
     return { taken: over + added, added };
   }
 
+  /** Memory that was lent to what was put last is wanted back: see Extent.giveBack. */
+  lent(giveBack: () => void): void {
+    this.#giveBack.push(giveBack);
+  }
+
   /** What was gathered, to be sent; nothing is put here any more. */
   extent(): Extent {
     const { start, author, sequence } = this;
     this.#trim();
-    return { start, pieces: this.#pieces, lengthBytes: this.#lengthBytes, author, sequence, resends: 0 };
+    return {
+      start,
+      pieces: this.#pieces,
+      lengthBytes: this.#lengthBytes,
+      author,
+      sequence,
+      resends: 0,
+      giveBack: this.#giveBack,
+    };
   }
 
   /** Memory that was taken for more than came is not kept: many small writes would hold many times their bytes. */
