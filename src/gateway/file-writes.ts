@@ -108,6 +108,8 @@ export class FileWrites {
     if (this.#dirty.admits(writtenBytes)) {
       const isLarge = writtenBytes > GATHER_COPY_BYTES;
       const sequence = take(isLarge ? data.take() : data.bytes, isLarge);
+      // The disk is at work while the program sets attributes, and closes the file.
+      if (inode.open?.made?.looksWhole(offset + BigInt(writtenBytes)) === true) void writer.commit();
       return isAnsweredLate ? finish(sequence) : { writtenBytes };
     }
     const bytes = data.take();

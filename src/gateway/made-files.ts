@@ -15,6 +15,8 @@ const ROOT_UID = 0;
 const SPECIAL_BITS = 0o7000;
 const PERMISSION_BITS = 0o777;
 const OTHERS_BITS = 0o077;
+/** The smallest that programs write: tar's. */
+const BLOCK_BYTES = 512n;
 /** NFSv3 knows seconds from 1970 to 2106. */
 const SECONDS_MAX = 0xffff_ffff;
 
@@ -30,6 +32,7 @@ export class MadeFile {
   timer: NodeJS.Timeout | undefined;
   readonly #maker: Asker;
   #kept: AttributeChanges | undefined;
+  #hasLookedWhole = false;
 
   constructor(maker: Asker, caller: Caller) {
     this.#maker = { pid: maker.pid, uid: maker.uid };
@@ -43,6 +46,18 @@ export class MadeFile {
 
   get isKeeping(): boolean {
     return this.#kept !== undefined;
+  }
+
+  /**
+   * Whether a write looks like the program's last one: programs write multiples of blocks, and then what is left. Said once,
+   * because who writes otherwise would have each write sent alone.
+   *
+   * @param end where the write ends in the file, in bytes
+   */
+  looksWhole(end: bigint): boolean {
+    if (this.#hasLookedWhole || end % BLOCK_BYTES === 0n) return false;
+    this.#hasLookedWhole = true;
+    return true;
   }
 
   /** Whether a write would change what is kept: times that are set later than it is answered would undo its own. */
