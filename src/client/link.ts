@@ -88,6 +88,7 @@ export class ServerLink {
   #recheck: NodeJS.Timeout | undefined;
   #closed = false;
   #groupsCut = 0;
+  #sentAgain = 0;
   #adoptedMs = performance.now();
   readonly #pauses: Required<RetryPauses>;
   #pauseMs: number;
@@ -128,6 +129,11 @@ export class ServerLink {
   /** Calls made with 16 of their caller's groups, because the server takes no more. */
   get groupsCut(): number {
     return this.#groupsCut;
+  }
+
+  /** Calls that the server has put off (JUKEBOX) and that were sent again since: they come after others that were sent later. */
+  get sentAgain(): number {
+    return this.#sentAgain;
   }
 
   /** Ends the link and its session. */
@@ -192,6 +198,7 @@ export class ServerLink {
       await delay(this.#pauses.jukeboxMs, undefined, { signal: waiter.signal }).catch((error: unknown) => {
         throw new RpcError('ABORTED', `${name} was given up`, { cause: error });
       });
+      this.#sentAgain += 1;
     }
   }
 

@@ -262,15 +262,14 @@ export class FileWriter implements DirtyFile {
   }
 
   /**
-   * Has everything put on stable storage, and changes the file in another way behind that. A server that keeps the order of
-   * calls about a file is asked for both at once; the change is made again where bytes were sent again after it. Rejects
-   * as `change` does.
+   * The same with everything put on stable storage. A server that keeps the order of calls about a file is asked for both
+   * at once; the change is made again where bytes were sent again after it.
    *
    * @param author in whose name the change is made
    */
   async committingBefore<T>(author: Author, change: () => Promise<T>): Promise<T> {
     const { link } = this.#site;
-    const { session } = link;
+    const { session, sentAgain } = link;
     const isOrdered = session.isNearmount && link.isConnected && author.wide === undefined;
     if (!isOrdered || this.#isPaused || this.#committing !== undefined) return this.exclusively(true, change);
     const committed = this.commit();
@@ -278,10 +277,9 @@ export class FileWriter implements DirtyFile {
     // What still waits to be sent would come after the change.
     if (this.#queue.length > 0) return this.exclusively(true, change);
     const changed = change();
-    const [outcome] = await Promise.allSettled([changed, committed]);
-    if (sends !== this.#sends || session !== link.session) return this.exclusively(true, change);
-    if (outcome.status === 'rejected') throw outcome.reason;
-    return outcome.value;
+    await Promise.allSettled([changed, committed]);
+    const isInOrder = sends === this.#sends && session === link.session && sentAgain === link.sentAgain;
+    return isInOrder ? changed : this.exclusively(true, change);
   }
 
   #goOn(): void {
