@@ -111,7 +111,7 @@ export class OpenFiles {
   /** Opens a file; opens and closes of one inode happen one after the other. Rejects with StatusError or RpcError. */
   open(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
     return inode.inTurn(async () => {
-      await this.#made.end(inode);
+      await unlessInterrupted(this.#made.end(inode), caller);
       // The kernel found it before its successor was made: it has to look again.
       if (inode.open === undefined && this.#inodes.isRetired(inode)) return ESTALE;
       return changesFile(flags)
