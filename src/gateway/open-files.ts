@@ -130,7 +130,9 @@ export class OpenFiles {
       await this.#made.end(inode);
       if (changesFile(flags)) {
         const opened = await this.#openToChange(inode, flags, caller, true);
-        if (inode.open?.files === 1) inode.open.made = new MadeFile(asker, caller);
+        // Only the close of a file that can be written waits for what is kept.
+        const isWritten = (flags & O_ACCMODE) !== constants.O_RDONLY;
+        if (isWritten && inode.open?.files === 1) inode.open.made = new MadeFile(asker, caller);
         return opened;
       }
       inode.open ??= this.#openWithout(inode, 'it was just made');
