@@ -30,6 +30,8 @@ export class MadeFile {
   /** Set while they are sent. */
   settling: Promise<void> | undefined;
   timer: NodeJS.Timeout | undefined;
+  /** Where the last byte ends that the program has written. */
+  writtenEnd = 0n;
   readonly #maker: Asker;
   #kept: AttributeChanges | undefined;
   #hasLookedWhole = false;
@@ -153,7 +155,12 @@ export class MadeFiles {
   /** Keeps changes of an open file; false where they must be sent. */
   keep(inode: Inode, changes: AttributeChanges, asker: Asker): boolean {
     const made = inode.open?.made;
-    if (made?.keep(inode.attributes, changes, asker) !== true) return false;
+    const known = inode.attributes;
+    const hiddenEnd = inode.open?.writer?.hiddenEnd ?? 0n;
+    // The kernel takes the size from the answer: some servers answer WRITE without attributes.
+    if (made === undefined || made.writtenEnd > (hiddenEnd > known.size ? hiddenEnd : known.size))
+      return false;
+    if (!made.keep(known, changes, asker)) return false;
     // Such a program writes no more: its bytes go ahead while it sets the rest.
     if (!this.#keeping.has(inode)) void inode.open?.writer?.commit();
     this.#keeping.add(inode);

@@ -305,8 +305,10 @@ export class OpenFiles {
   ): Answer<{ readonly writtenBytes: number }> {
     const file = this.#files.get(fileHandle);
     if (file === undefined) return EBADF;
-    if (file.inode.open?.made?.keepsTimes !== true)
-      return this.writes.write(file, offset, data, flags, waiter);
+    const made = file.inode.open?.made;
+    const end = offset + BigInt(data.bytes.length);
+    if (made !== undefined && end > made.writtenEnd) made.writtenEnd = end;
+    if (made?.keepsTimes !== true) return this.writes.write(file, offset, data, flags, waiter);
     const bytes = data.take();
     // Times that are kept would undo those of this write.
     return this.#settled(file.inode, waiter).then(() =>
