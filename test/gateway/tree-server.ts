@@ -1,12 +1,13 @@
 /** An NFS server in this process with a tree in memory, whose replies a test can bend, and a gateway on it. */
 import { ServerLink } from '../../src/client/link.ts';
+import type { FgdpPeer } from '../../src/client/session.ts';
 import { DEFAULT_ATTRIBUTE_TIMES, type AttributeTimes } from '../../src/gateway/attribute-times.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import type { CallContext, NodeId } from '../../src/gateway/operations.ts';
 import type { SillyJournal } from '../../src/gateway/silly-names.ts';
 import { CREATEMODE3 } from '../../src/nfs3/nfs.ts';
 import { NFS3_OK, NFSSTAT3, type nfs3error } from '../../src/nfs3/status.ts';
-import { FTYPE3, type fattr3, type sattr3 } from '../../src/nfs3/types.ts';
+import { FTYPE3, TIME_HOW, type fattr3, type sattr3 } from '../../src/nfs3/types.ts';
 import { ATTRIBUTES, scriptedSession, type Script, type Scripted } from '../client/scripted-server.ts';
 
 export interface Node {
@@ -35,6 +36,10 @@ export class TreeServer {
   /** Called before a procedure is carried out: somebody else may be first. */
   before: Partial<Record<keyof Script, () => unknown>> = {};
   readonly nodes = new Map<string, Node>();
+  /** Whose the files are that are made, whoever asks. */
+  owner = 0;
+  /** Attributes that were set, as they were asked for. */
+  readonly settings: sattr3[] = [];
   #clock = 100;
   #next = 1;
 
@@ -122,7 +127,7 @@ export class TreeServer {
     const { status, wcc } = this.#change(procedure, where.dir.data, (directory) => {
       if (directory.children!.has(name)) return NFSSTAT3.NFS3ERR_EXIST;
       made = this.add(directory, name, type);
-      made.attributes = { ...made.attributes, mode: sattr?.mode ?? 0 };
+      made.attributes = { ...made.attributes, mode: sattr?.mode ?? 0, uid: this.owner };
       finish(made);
       return NFS3_OK;
     });
@@ -185,12 +190,35 @@ export class TreeServer {
     SETATTR: ({ object, new_attributes, guard }) => {
       const { status, wcc } = this.#change('SETATTR', object.data, (node) => {
         if (guard !== null) return NFSSTAT3.NFS3ERR_NOT_SYNC;
-        const { mode } = new_attributes;
+        this.settings.push(new_attributes);
         this.touch(node);
-        if (mode !== null) node.attributes = { ...node.attributes, mode };
+        const { attributes } = node;
+        const { mode, uid, gid, size, atime, mtime } = new_attributes;
+        node.attributes = {
+          ...attributes,
+          mode: mode ?? attributes.mode,
+          uid: uid ?? attributes.uid,
+          gid: gid ?? attributes.gid,
+          size: size ?? attributes.size,
+          atime: atime.set_it === TIME_HOW.SET_TO_CLIENT_TIME ? atime.time : attributes.atime,
+          mtime: mtime.set_it === TIME_HOW.SET_TO_CLIENT_TIME ? mtime.time : attributes.mtime,
+        };
         return NFS3_OK;
       });
       return { status, wcc } as { status: 0; wcc: typeof wcc };
+    },
+    WRITE: ({ file, offset, count, stable }) => {
+      const { status, wcc } = this.#change('WRITE', file.data, (node) => {
+        const end = offset + BigInt(count);
+        if (end > node.attributes.size) node.attributes = { ...node.attributes, size: end };
+        this.touch(node);
+        return NFS3_OK;
+      });
+      return { status, wcc, count, committed: stable, verf: Buffer.alloc(8) } as never;
+    },
+    COMMIT: ({ file }) => {
+      const { status, wcc } = this.#change('COMMIT', file.data, () => NFS3_OK);
+      return { status, wcc, verf: Buffer.alloc(8) } as never;
     },
     CREATE: ({ where, how }) => {
       if (how.mode === CREATEMODE3.EXCLUSIVE) {
@@ -304,6 +332,8 @@ export interface MountSettings {
   readonly journal?: SillyJournal;
   readonly times?: AttributeTimes;
   readonly script?: Script;
+  /** Of a server that speaks FGDP; default: another. */
+  readonly peer?: FgdpPeer;
 }
 
 /** A gateway on a server with an empty root; `script` takes the place of single procedures. */
@@ -312,7 +342,7 @@ export function mountTree(t: Teardown, settings: MountSettings = {}): Mounted {
   const script = { ...server.script, ...settings.script };
   const sessions: Scripted[] = [];
   const open = (): Scripted => {
-    const scripted = scriptedSession(script);
+    const scripted = scriptedSession(script, 'network', settings.peer);
     sessions.push(scripted);
     return scripted;
   };
