@@ -139,7 +139,8 @@ export type SetBehind = (inode: Inode, changes: AttributeChanges, author: Author
 export class MadeFiles {
   readonly #setBehind: SetBehind;
   readonly #onLost: (inode: Inode, errno: Errno) => void;
-  readonly #keeping = new Set<Inode>();
+  /** Also those of files that the end of the mount has closed. */
+  readonly #keeping = new Map<Inode, MadeFile>();
 
   /** @param onLost is told of attributes that could not be set: whoever has the file open is to be told */
   constructor(setBehind: SetBehind, onLost: (inode: Inode, errno: Errno) => void) {
@@ -163,7 +164,7 @@ export class MadeFiles {
     if (!made.keep(known, changes, asker)) return false;
     // Such a program writes no more: its bytes go ahead while it sets the rest.
     if (!this.#keeping.has(inode)) void inode.open?.writer?.commit();
-    this.#keeping.add(inode);
+    this.#keeping.set(inode, made);
     made.timer ??= setTimeout(() => {
       void this.settled(inode);
     }, ATTRIBUTES_BEHIND_MS).unref();
@@ -172,7 +173,7 @@ export class MadeFiles {
 
   /** Has the server told what is kept of a file; undefined where nothing is. Never rejects. */
   settled(inode: Inode): Promise<void> | undefined {
-    const made = inode.open?.made;
+    const made = this.#keeping.get(inode);
     if (made?.kept === undefined) return undefined;
     made.settling ??= this.#settle(inode, made, made.kept);
     return made.settling;
@@ -181,7 +182,7 @@ export class MadeFiles {
   /** The same for all files; undefined where nothing is kept. */
   allSettled(): Promise<unknown> | undefined {
     if (this.#keeping.size === 0) return undefined;
-    return Promise.all(Array.from(this.#keeping, async (inode) => this.settled(inode)));
+    return Promise.all(Array.from(this.#keeping.keys(), async (inode) => this.settled(inode)));
   }
 
   /** From now on attributes of the file are set when they are asked for. Rejects never. */

@@ -329,8 +329,7 @@ export class OpenFiles {
 
   /** Has the server get everything that was written and set so far; resolves when it has, or it is lost. */
   async drain(): Promise<void> {
-    await this.#made.allSettled();
-    await this.writes.drain();
+    await Promise.all([this.#made.allSettled(), this.writes.drain()]);
   }
 
   /** The same for all files: before names are changed, by which others may find them. */
@@ -433,6 +432,8 @@ export class OpenFiles {
   close(): void {
     this.#granted.close();
     this.#mapped.close();
+    // While their writers are there.
+    void this.#made.allSettled();
     for (const { inode } of this.#files.values()) {
       const held = inode.open?.held;
       inode.open = undefined;
