@@ -35,10 +35,11 @@ function writing() {
       const call = { name, block, reply };
       asked.push(call);
     });
+  const link = { session: {} as unknown, isConnected: true, sentAgain: 0, nfs };
   const dirty = new DirtyBytes();
   const lost: unknown[] = [];
   const site = {
-    link: { session: {} as unknown, nfs },
+    link,
     knowledge: { changed: () => undefined, learn: () => undefined },
     dirty,
     wsizeBytes: BLOCK,
@@ -58,7 +59,7 @@ function writing() {
   };
   const waiting = (): (number | string)[] =>
     asked.map(({ name, block }) => (name === 'WRITE' ? block : name));
-  return { writer, write, answer, waiting, dirty, lost };
+  return { writer, write, answer, waiting, dirty, lost, link };
 }
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -142,4 +143,102 @@ t.test('the length shown is that of what was written since a truncation', async 
   answer('same', 0);
   await again;
   t.equal(writer.hiddenEnd, BigInt(3 * BLOCK));
+});
+
+/** The same before a server that keeps the order of calls, with a change behind what is written. */
+function changing({ isOrdered = true } = {}) {
+  const scene = writing();
+  scene.link.session = { isNearmount: isOrdered };
+  let changes = 0;
+  const change = (author = AUTHOR): Promise<number> =>
+    scene.writer.committingBefore(author, () => {
+      changes += 1;
+      return Promise.resolve(changes);
+    });
+  return { ...scene, change, changes: () => changes };
+}
+
+t.test('a server that keeps the order is asked for bytes and a change at once', async (t) => {
+  const { write, answer, waiting, change, changes, dirty } = changing();
+  write(0);
+  const changed = change();
+  t.strictSame(waiting(), [0]);
+  t.equal(changes(), 1);
+  answer('first', 0);
+  await settled();
+  answer('first');
+  t.equal(await changed, 1);
+  t.equal(dirty.bytes, 0, 'and all is on stable storage');
+});
+
+t.test('a change is made again behind what the server had forgotten', async (t) => {
+  const { write, answer, waiting, change, changes } = changing();
+  write(0);
+  write(1);
+  const changed = change();
+  t.equal(changes(), 1);
+  answer('first', 0);
+  answer('second', 1);
+  await settled();
+  t.strictSame(waiting(), [0]);
+  answer('second', 0);
+  await settled();
+  t.strictSame(waiting(), ['COMMIT']);
+  t.equal(changes(), 1);
+  answer('second');
+  t.equal(await changed, 2);
+});
+
+t.test('and where calls may have been sent again', async (t) => {
+  const cases: Record<string, (link: ReturnType<typeof changing>['link']) => void> = {
+    'in another session': (link) => (link.session = { isNearmount: true }),
+    'because they were put off': (link) => (link.sentAgain += 1),
+  };
+  for (const [name, act] of Object.entries(cases)) {
+    const { write, answer, change, link } = changing();
+    write(0);
+    const changed = change();
+    act(link);
+    answer('first', 0);
+    await settled();
+    answer('first');
+    t.equal(await changed, 2, name);
+  }
+});
+
+t.test('a change that fails says so once all is written', async (t) => {
+  const { writer, write, answer } = changing();
+  write(0);
+  let isDone = false;
+  const changed = writer.committingBefore(AUTHOR, () => Promise.reject(new Error('no')));
+  const rejected = t.rejects(changed, { message: 'no' }).then(() => (isDone = true));
+  await settled();
+  t.notOk(isDone);
+  answer('first', 0);
+  await settled();
+  answer('first');
+  await rejected;
+});
+
+t.test('other servers are asked for a change when all is on stable storage', async (t) => {
+  const wide = { ...AUTHOR, wide: {} } as unknown as Author;
+  const cases: Record<string, [ReturnType<typeof changing>, Author?]> = {
+    'another server': [changing({ isOrdered: false })],
+    'one that is away': [changing()],
+    'groups that are named by a call of their own': [changing(), wide],
+  };
+  cases['one that is away']![0].link.isConnected = false;
+  for (const [name, [scene, author]] of Object.entries(cases)) {
+    const { write, answer, waiting, change, changes } = scene;
+    write(0);
+    write(1);
+    const changed = change(author);
+    answer('first', 0);
+    answer('first', 1);
+    await settled();
+    t.strictSame(waiting(), ['COMMIT'], name);
+    t.equal(changes(), 0, name);
+    answer('first');
+    t.equal(await changed, 1, name);
+  }
 });

@@ -29,6 +29,7 @@ import {
   STABLE_HOW,
 } from '../../src/nfs3/nfs.ts';
 import { NFS3_OK } from '../../src/nfs3/status.ts';
+import { TIME_HOW } from '../../src/nfs3/types.ts';
 import { parseExportOption, type ExportOptions } from '../../src/store/export-options.ts';
 import { makeDirectory, makeTree, patternBytes } from '../support/trees.ts';
 import { TestClient, as, notPrivileged, serve, statusOf } from './serving.ts';
@@ -179,6 +180,27 @@ t.test('what overlaps lands in the order of sending', { skip }, async (t) => {
   }
   await Promise.all(writes);
   t.ok(readFileSync(join(tree, 'empty')).equals(expected.subarray(0, end)));
+});
+
+t.test('attributes are set behind the WRITEs that were sent before', { skip }, async (t) => {
+  const { tree, client, find } = await prepare(t);
+  const file = await find('empty');
+  const data = patternBytes(1024 * 1024);
+  const time = { set_it: TIME_HOW.SET_TO_CLIENT_TIME, time: { seconds: 1_000, nseconds: 5 } } as const;
+  const send = async (name: string, call: Promise<{ readonly status: number }>): Promise<void> => {
+    t.equal((await call).status, NFS3_OK, name);
+  };
+  for (let round = 0; round < 10; round += 1) {
+    const new_attributes = { mode: 0o4755, uid: null, gid: null, size: null, atime: time, mtime: time };
+    await Promise.all([
+      send('first', client.nfs('WRITE', writeArgs(file, 0, data))),
+      send('second', client.nfs('WRITE', writeArgs(file, data.length, data))),
+      send('SETATTR', client.nfs('SETATTR', { object: file, new_attributes, guard: null })),
+    ]);
+    const { mode, mtimeNs } = statSync(join(tree, 'empty'), { bigint: true });
+    t.equal(mtimeNs, 1_000_000_000_005n, 'no write has moved it since');
+    t.equal(mode & 0o7777n, 0o4755n, 'nor taken set-user-id away');
+  }
 });
 
 t.test('a client that sends faster than it is written waits in its socket', { skip }, async (t) => {

@@ -93,6 +93,27 @@ t.test('a sync begins after what arrived before it, and does not wait for what c
   await Promise.all(writes);
 });
 
+t.test('who waits for what arrived before does not wait for what comes later', async (t) => {
+  const { work, order, write } = scene();
+  t.equal(order.settled(), undefined, 'nothing arrived');
+  const writes = [write('a', 0, 10), write('b', 5, 10)];
+  const ends: string[] = [];
+  const early = order.settled()?.then(() => ends.push('early'));
+  writes.push(write('c', 20, 10));
+  const late = order.settled()?.then(() => ends.push('late'));
+  await settled();
+  await work.end('a');
+  t.strictSame(ends, [], 'one still waits for its turn');
+  const failed = t.rejects(writes[1]!, { message: 'ENOSPC' });
+  await work.end('b', new Error('ENOSPC'));
+  await failed;
+  t.strictSame(ends, ['early'], 'a write that failed has ended, too');
+  await work.end('c');
+  await Promise.all([early, late, writes[0], writes[2]]);
+  t.strictSame(ends, ['early', 'late']);
+  t.equal(order.settled(), undefined);
+});
+
 t.test('syncs that are due together are one; later ones are another', async (t) => {
   const { work, order, write } = scene();
   const first = order.sync(true);
