@@ -1,5 +1,5 @@
 /**
- * What a program sets on a file that it has just made: tar, cp and rsync set owner, mode and times one by one, and then close
+ * What a program sets on a file that it has just made: tar and cp set owner, mode and times one by one, and then close
  * it. Like the file's bytes, they are kept until it is closed or synced, or somebody looks, and then set by one SETATTR.
  *
  * What is kept is answered before the server has allowed it, so it must be certain to be allowed, and nobody may be let in
