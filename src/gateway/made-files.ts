@@ -88,7 +88,9 @@ export class MadeFile {
    * @param known the attributes as the server has them
    */
   keep(known: Attributes, changes: AttributeChanges, { pid, uid }: Asker): boolean {
-    const isMaker = pid !== 0 && pid === this.#maker.pid && uid === this.#maker.uid;
+    // Who asks is not told by fuse-native: then it is this process.
+    const isTold = pid !== 0 && pid !== process.pid;
+    const isMaker = isTold && pid === this.#maker.pid && uid === this.#maker.uid;
     if (!isMaker || this.settling !== undefined || !this.#isCertain(known, changes)) return false;
     const { mode, uid: owner, gid, atime, mtime } = changes;
     this.#kept = {

@@ -110,6 +110,7 @@ t.test('what is not certain to be allowed, or would let somebody in, is asked at
     'another process': [{}, { mode: 0o644 }, other],
     'the same process as somebody else': [{}, { mode: 0o644 }, { ...context(), uid: 1001 }],
     'nobody knows which process': [{ maker: { ...context(), pid: 0 } }, { mode: 0o644 }],
+    'nor does fuse-native say': [{ maker: { ...context(), pid: process.pid } }, { mode: 0o644 }],
     'squashed root': [{ maker: root(), owner: 65_534 }, { mode: 0o644 }],
     'permissions taken away': [{ mode: 0o644 }, { mode: 0o600 }],
     'set-user-id': [{}, { mode: 0o4755 }],
