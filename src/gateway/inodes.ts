@@ -115,11 +115,11 @@ export class Inode {
     }
     this.#updatedMs = asOfMs;
     this.#isRemoved = false;
-    const changed = !sameVersion(this.attributes, attributes);
-    if (changed) {
-      this.version += 1;
-      this.#forgetRights();
-    }
+    const known = this.attributes;
+    const changed = !sameVersion(known, attributes);
+    if (changed) this.version += 1;
+    // Two changes within one tick of the server's clock are one version.
+    if (changed || !samePermissions(known, attributes)) this.#forgetRights();
     // Several replies within one period are one look, not a reason to double it again and again.
     if (changed || this.#validMs === undefined || asOfMs >= this.#expiresMs) {
       this.#validMs = nextAttributeTime(times, isDirectory(attributes), changed, this.#validMs);

@@ -40,6 +40,15 @@ t.test('an open inode outlives its last lookup', async (t) => {
   t.equal(inodes.get(inode.nodeId), undefined);
 });
 
+t.test('rights are forgotten with permissions, also within one tick of the server’s clock', async (t) => {
+  const inode = table().intern(handle(1), attributes);
+  inode.accessOf.set('caller', 1);
+  inode.update({ ...attributes, atime: { seconds: 9, nanoseconds: 0 } }, DEFAULT_ATTRIBUTE_TIMES);
+  t.equal(inode.accessOf.size, 1);
+  inode.update({ ...attributes, mode: attributes.mode ^ 0o040 }, DEFAULT_ATTRIBUTE_TIMES);
+  t.equal(inode.accessOf.size, 0);
+});
+
 t.test('the root stays', async (t) => {
   const inodes = table();
   inodes.forget(1n, 1n);
