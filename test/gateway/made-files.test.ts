@@ -19,6 +19,8 @@ const TIMES = {
   atime: { seconds: 1_000, nanoseconds: 1 },
   mtime: { seconds: 2_000, nanoseconds: 2 },
 };
+/** What programs write before they come to the end. */
+const BLOCK = 'block of text.. '.repeat(32);
 const root = (): CallContext => ({ ...context(), uid: 0, gid: 0 });
 
 interface Scene extends Mounted {
@@ -141,11 +143,25 @@ t.test('permissions are taken away from what was kept, too', async (t) => {
   t.equal(server.settings.length, 2);
 });
 
+t.test('what looks like the end of the file is sent ahead, once', async (t) => {
+  const scene = await make(t);
+  const { gateway, maker, write, calls, fileHandle } = scene;
+  await write(BLOCK);
+  t.strictSame(calls(), [], 'more may come');
+  await write('the rest', 512n);
+  await quiet(scene);
+  t.strictSame(calls(), ['WRITE']);
+  await write('and more', 520n);
+  t.strictSame(calls(), [], 'who writes otherwise has it gathered');
+  t.equal(await gateway.flush(fileHandle, maker), 0);
+  t.strictSame(calls(), ['WRITE']);
+});
+
 t.test('what is written after times were set has a time of its own', async (t) => {
   const scene = await make(t);
   const { gateway, maker, set, write, calls, fileHandle } = scene;
   await ok(set(TIMES));
-  await write('late');
+  await write(BLOCK);
   t.strictSame(calls(), ['SETATTR']);
   t.equal(await gateway.flush(fileHandle, maker), 0);
   t.strictSame(calls(), ['WRITE']);
@@ -155,7 +171,7 @@ t.test('what is written after times were set has a time of its own', async (t) =
 t.test('a mode that is kept lets writes pass', async (t) => {
   const { gateway, maker, set, write, calls, there, fileHandle } = await make(t);
   await ok(set({ mode: 0o644 }));
-  await write('late');
+  await write(BLOCK);
   t.strictSame(calls(), []);
   t.equal(await gateway.flush(fileHandle, maker), 0);
   t.strictSame(calls(), ['WRITE', 'SETATTR']);
