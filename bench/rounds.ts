@@ -54,7 +54,7 @@ export class Rounds {
       source: tree.root,
       writeBytes: settings.writeBytes,
       packed: tree.smallDirectory,
-      packedFiles: tree.small.length,
+      packedFiles: tree.small,
     });
     this.#run = { signal: course.signal, worker: builtProgram('cli/bench/worker.js') };
   }

@@ -13,6 +13,8 @@ import type { WriteTask, WriteWorkload } from './tasks.ts';
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 /** Where everybody writes, below the tree's root. */
 const PLACE = 'written';
+/** Files that are unpacked before the time counts. */
+const WARM_UP_FILES = 1_000;
 /** One page in so many of the file is written at random. */
 const PAGES_SKIPPED = 8;
 
@@ -21,22 +23,27 @@ export interface WritingCourse {
   readonly source: string;
   readonly workDirectory: string;
   readonly writeBytes: number;
-  /** Directory below `source` with what is unpacked, and its number of files. */
+  /** Directory below `source` with what is unpacked, and its files by their paths below `source`. */
   readonly packed: string;
-  readonly packedFiles: number;
+  readonly packedFiles: readonly string[];
   readonly signal: AbortSignal;
 }
 
 export class Writing {
   readonly #course: WritingCourse;
   readonly #archive: string;
+  /** Of some of the files. */
+  readonly #warmUpArchive: string;
 
-  /** Makes the archive. Throws CliError where that fails. */
+  /** Makes the archives. Throws CliError where that fails. */
   constructor(course: WritingCourse) {
     this.#course = course;
     this.#archive = `${course.workDirectory}/archive.tar`;
     mkdirSync(`${course.source}/${PLACE}`);
+    this.#warmUpArchive = `${course.workDirectory}/warm-up.tar`;
     runQuickly('tar', ['cf', this.#archive, '-C', `${course.source}/${course.packed}`, '.']);
+    const some = course.packedFiles.slice(0, WARM_UP_FILES);
+    runQuickly('tar', ['cf', this.#warmUpArchive, '-C', course.source, ...some]);
   }
 
   /**
@@ -53,8 +60,9 @@ export class Writing {
       pages: Math.ceil(writeBytes / PAGE_BYTES / PAGES_SKIPPED),
       seed: round,
       archive: this.#archive,
-      archiveFiles: packedFiles,
+      archiveFiles: packedFiles.length,
     };
+    if (workload === 'untar') this.#warmUp(`${root}/${name}-before`);
     // What others have left to write back is not to be paid by this one.
     this.#settle();
     const result = timedResult.parse(
@@ -66,6 +74,12 @@ export class Writing {
     // whoever came next would pay for that.
     if (workload !== 'untar') rmSync(`${source}/${name}`, { recursive: true });
     return result;
+  }
+
+  /** A mount that was just made has compiled nothing of what it needs for this, if it compiles at all. */
+  #warmUp(directory: string): void {
+    mkdirSync(directory);
+    runQuickly('tar', ['xf', this.#warmUpArchive, '-C', directory]);
   }
 
   #settle(): void {

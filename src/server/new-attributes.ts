@@ -52,6 +52,10 @@ function newTime(wanted: sattr3['atime']): NewTime {
  * The owner counts from root only, as with other servers: some clients send what they expect anyway.
  */
 export function setInitialAttributes(identity: Identity, node: StoreNode, wanted: NewAttributes): void {
+  const isTimed = wanted.atime !== undefined || wanted.mtime !== undefined;
+  const isOwned = wanted.uid !== undefined || wanted.gid !== undefined;
+  const hasSetIds = ((wanted.mode ?? 0) & SET_ID_BITS) !== 0;
+  if (!isTimed && !isOwned && !hasSetIds && wanted.size === undefined) return;
   const status = attributes(node);
   const isRoot = identity.uid === 0;
   const uid = isRoot && wanted.uid !== status.uid ? wanted.uid : undefined;
