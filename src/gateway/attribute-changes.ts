@@ -3,13 +3,21 @@ import { errnoOfRpcError } from '../client/errno.ts';
 import type { ServerLink, Waiter } from '../client/link.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { TIME_HOW, type sattr3 } from '../nfs3/types.ts';
-import { attributesOfFattr3 } from './attributes.ts';
+import { attributesOfFattr3, S_IFMT } from './attributes.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import type { Caller } from './callers.ts';
 import type { Inode } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
-import type { AttributeChanges, AttributesReply, Errno, Outcome, TimeToSet } from './operations.ts';
+import type {
+  AttributeChanges,
+  Attributes,
+  AttributesReply,
+  Errno,
+  Outcome,
+  Timestamp,
+  TimeToSet,
+} from './operations.ts';
 import { StatusError } from './status-error.ts';
 import type { Author } from './write-author.ts';
 
@@ -53,7 +61,11 @@ export class AttributeSetting {
   ): Promise<Outcome<AttributesReply>> {
     const errno = await this.change(inode, changes, caller, owner);
     if (errno !== 0) return errno;
-    if (changes.dropsSetIds === true) await this.#dropSetIds(inode, caller, openers);
+    if (changes.dropsSetIds === true) {
+      // Where nothing else is asked for, the server has not been asked at all: as chown(2) of nothing.
+      const isAlone = !isAboutInode(changes) && changes.size === undefined;
+      await this.#dropSetIds(inode, caller, isAlone ? [caller, ...openers] : openers);
+    }
     return this.attributes(inode, caller);
   }
 
@@ -80,9 +92,8 @@ export class AttributeSetting {
     caller: Caller,
     owner: Caller = caller,
   ): Promise<Errno> {
-    const { mode, uid, gid, size, atime, mtime } = changes;
-    const isAboutInode = [mode, uid, gid, atime, mtime].some((value) => value !== undefined);
-    if (!isAboutInode && size === undefined) return 0;
+    const { size } = changes;
+    if (!isAboutInode(changes) && size === undefined) return 0;
     const writer = inode.open?.writer;
     const waiter: Waiter = {
       credential: owner.credential,
@@ -95,7 +106,7 @@ export class AttributeSetting {
       caller.signal.aborted ? Promise.resolve(EINTR) : this.#send(inode, changes, waiter);
     if (writer === undefined) return send();
     // Bytes that were sent again after a change of owner, mode or times would undo it.
-    return unlessInterrupted(writer.exclusively(isAboutInode, send), caller);
+    return unlessInterrupted(writer.exclusively(isAboutInode(changes), send), caller);
   }
 
   /** Changes attributes behind everything that was written, which is put on stable storage. Never rejects. */
@@ -119,7 +130,11 @@ export class AttributeSetting {
     });
     if (reply.status !== NFS3_OK) {
       this.#knowledge.learn(inode, reply.wcc.after);
-      return this.#knowledge.failed(inode, reply.status);
+      const errno = this.#knowledge.failed(inode, reply.status);
+      if (errno !== ESTALE || !inode.isRemoved) return errno;
+      // Nobody else can see what is still open here.
+      inode.adopt(changedAttributes(inode.attributes, changes), this.#times);
+      return 0;
     }
     this.#knowledge.changed(inode, reply.wcc.after, true);
     if (changes.size !== undefined) inode.open?.writer?.truncated(changes.size);
@@ -139,12 +154,38 @@ export class AttributeSetting {
     const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
     if (reply.status !== NFS3_OK) {
       const errno = this.#knowledge.failed(inode, reply.status);
-      // Whoever is still in a removed directory may look at it: it is as it was, without a link.
+      // Whoever is still in a removed directory, or has the file open, may look at it: it is as it was, without a link.
       return errno === ESTALE && inode.isRemoved ? inode.reply() : errno;
     }
     inode.update(attributesOfFattr3(reply.obj_attributes), this.#times, performance.now(), askedMs);
     return inode.reply();
   }
+}
+
+/** Whether more than the size is changed. */
+function isAboutInode({ mode, uid, gid, atime, mtime }: AttributeChanges): boolean {
+  return [mode, uid, gid, atime, mtime].some((value) => value !== undefined);
+}
+
+/** What a file that is nowhere but here looks like after a change. */
+function changedAttributes(
+  attributes: Attributes,
+  { mode, uid, gid, size, atime, mtime }: AttributeChanges,
+): Attributes {
+  const nowMs = Date.now();
+  const now = { seconds: Math.floor(nowMs / 1000), nanoseconds: (nowMs % 1000) * 1_000_000 };
+  const time = (wanted: TimeToSet | undefined, known: Timestamp): Timestamp =>
+    wanted === 'now' ? now : (wanted ?? known);
+  return {
+    ...attributes,
+    mode: mode === undefined ? attributes.mode : (attributes.mode & S_IFMT) | (mode & MODE_BITS),
+    uid: uid ?? attributes.uid,
+    gid: gid ?? attributes.gid,
+    size: size ?? attributes.size,
+    atime: time(atime, attributes.atime),
+    mtime: time(mtime, attributes.mtime),
+    ctime: now,
+  };
 }
 
 /** should_remove_suid of fs/inode.c: set-group-id without group execution means something else. */

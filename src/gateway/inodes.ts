@@ -183,7 +183,11 @@ export class Inode {
     this.#forgetRights();
   }
 
-  /** A directory whose name was removed here: should the server not know it any more, then it is gone as it should be. */
+  /**
+   * The last name of a directory, or of a file that is not open here, was removed here: should the server not know it any
+   * more, then it is gone as it should be. Somebody may still be in the directory, or have the file open all the same: the
+   * kernel opens FIFOs, and everything with O_PATH, without telling.
+   */
   removedHere(): void {
     this.#isRemoved = true;
   }

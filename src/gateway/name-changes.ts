@@ -60,8 +60,11 @@ export class NameChanges {
         this.#calls.forget(directory, name);
         return this.#silly.rename(directory, name, victim, caller);
       }
+      const isLastName = victim.attributes.nlink <= 1;
       try {
-        return await this.#calls.remove(directory, name, caller);
+        const errno = await this.#calls.remove(directory, name, caller);
+        if (errno === 0 && isLastName) victim.removedHere();
+        return errno;
       } finally {
         // One link less, for those who see it by another name or have it open.
         victim.expire();
@@ -145,8 +148,9 @@ export class NameChanges {
   async #rename({ from, name, to, newName }: Move, caller: Caller): Promise<Errno> {
     const source = this.#calls.recent(from, name);
     const target = this.#calls.recent(to, newName);
-    const replaced = target !== undefined && isDirectory(target.attributes) ? target : undefined;
-    if (replaced !== undefined) await this.#silly.settled(replaced, caller);
+    const isDirectoryReplaced = target !== undefined && isDirectory(target.attributes);
+    const replaced = isDirectoryReplaced || target?.attributes.nlink === 1 ? target : undefined;
+    if (isDirectoryReplaced) await this.#silly.settled(target, caller);
     const args = { from: nameIn(from, name), to: nameIn(to, newName) };
     const sent = await this.#calls.send('RENAME', args, caller, from, to);
     const { result: reply, mayHaveRunBefore } = sent;
