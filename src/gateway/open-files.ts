@@ -311,13 +311,16 @@ export class OpenFiles {
     if (made?.keepsTimes !== true) return this.writes.write(file, offset, data, flags, waiter);
     const bytes = data.take();
     // Times that are kept would undo those of this write.
-    return this.#settled(file.inode, waiter).then(() =>
+    return this.settled(file.inode, waiter).then(() =>
       this.writes.write(file, offset, { bytes, take: () => bytes }, flags, waiter),
     );
   }
 
-  /** Waits until the server knows the attributes that are kept of a file. Rejects with StatusError EINTR. */
-  async #settled(inode: Inode, waiter: Interruptible): Promise<void> {
+  /**
+   * Waits until the server knows the attributes that are kept of a file: before it is asked about it. Rejects with StatusError
+   * EINTR.
+   */
+  async settled(inode: Inode, waiter: Interruptible): Promise<void> {
     const settled = this.#made.settled(inode);
     if (settled !== undefined) await unlessInterrupted(settled, waiter);
   }
@@ -338,11 +341,6 @@ export class OpenFiles {
     if (settled !== undefined) await unlessInterrupted(settled, waiter);
   }
 
-  /** The same for one file, before the server is asked about it. */
-  settled(inode: Inode, waiter: Interruptible): Promise<void> {
-    return this.#settled(inode, waiter);
-  }
-
   /** See FileWrites.flush. */
   async flush(fileHandle: bigint, waiter: Interruptible): Promise<Errno> {
     const file = this.#files.get(fileHandle);
@@ -356,7 +354,7 @@ export class OpenFiles {
   async sync(fileHandle: bigint, waiter: Interruptible): Promise<Errno> {
     const file = this.#files.get(fileHandle);
     if (file === undefined) return EBADF;
-    await this.#settled(file.inode, waiter);
+    await this.settled(file.inode, waiter);
     return this.writes.sync(file, waiter);
   }
 
@@ -367,7 +365,7 @@ export class OpenFiles {
 
   /** Changes attributes, after what was written before; see AttributeSetting.set. */
   async setattr(inode: Inode, changes: AttributeChanges, caller: Caller): Promise<Outcome<AttributesReply>> {
-    await this.#settled(inode, caller);
+    await this.settled(inode, caller);
     const file = changes.fileHandle === undefined ? undefined : this.#files.get(changes.fileHandle);
     const owner = file?.author === undefined ? caller : file.caller;
     const openers = this.#filesOf(inode).flatMap((open) => (open.author === undefined ? [] : [open.caller]));
@@ -376,7 +374,7 @@ export class OpenFiles {
 
   /** Attributes that show everything written here, with the calls it takes. */
   async attributes(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
-    await this.#settled(inode, caller);
+    await this.settled(inode, caller);
     return this.#attributes.attributes(inode, caller);
   }
 
