@@ -18,7 +18,8 @@ interface Asked {
   readonly name: string;
   /** In blocks; of a WRITE. */
   readonly block: number;
-  readonly reply: (verifier: string) => void;
+  /** A WRITE takes all its bytes unless `count` says how many. */
+  readonly reply: (verifier: string, count?: number) => void;
 }
 
 /** A writer, and the calls that wait for their reply. */
@@ -27,8 +28,7 @@ function writing() {
   const nfs = (name: string, args: Partial<WRITE3args>) =>
     new Promise((resolve) => {
       const block = Number(args.offset ?? 0n) / BLOCK;
-      const count = args.count ?? 0;
-      const reply = (verifier: string): void => {
+      const reply = (verifier: string, count = args.count ?? 0): void => {
         asked.splice(asked.indexOf(call), 1);
         resolve({ status: NFS3_OK, wcc: WCC, count, committed: args.stable, verf: Buffer.from(verifier) });
       };
@@ -52,10 +52,10 @@ function writing() {
   const write = (block: number): number =>
     writer.write(BigInt(block * BLOCK), Buffer.alloc(BLOCK), false, AUTHOR, STABLE_HOW.UNSTABLE);
   /** Answers the WRITE of a block, or the COMMIT. */
-  const answer = (verifier: string, block?: number): void => {
+  const answer = (verifier: string, block?: number, count?: number): void => {
     const call = asked.find((each) => (block === undefined ? each.name === 'COMMIT' : each.block === block));
     if (call === undefined) throw new Error(`nobody waits for block ${block}`);
-    call.reply(verifier);
+    call.reply(verifier, count);
   };
   const waiting = (): (number | string)[] =>
     asked.map(({ name, block }) => (name === 'WRITE' ? block : name));
@@ -241,4 +241,104 @@ t.test('other servers are asked for a change when all is on stable storage', asy
     answer('first');
     t.equal(await changed, 1, name);
   }
+});
+
+/** The same with writes whose memory is lent; `given` names the first block of each that was given back. */
+function lending() {
+  const scene = writing();
+  const given: number[] = [];
+  const lend = (block: number, stable: WRITE3args['stable'] = STABLE_HOW.UNSTABLE, blocks = 1): number =>
+    scene.writer.write(BigInt(block * BLOCK), Buffer.alloc(blocks * BLOCK), true, AUTHOR, stable, () =>
+      given.push(block),
+    );
+  /** Has what the server holds put on stable storage there. */
+  const commit = async (verifier: string): Promise<void> => {
+    const committed = scene.writer.commit();
+    await settled();
+    scene.answer(verifier);
+    await committed;
+  };
+  return { ...scene, lend, commit, given };
+}
+
+t.test('lent memory is given back once, when its bytes are on stable storage', async (t) => {
+  const { lend, answer, commit, given, dirty } = lending();
+  lend(0);
+  answer('first', 0);
+  await settled();
+  t.strictSame(given, [], 'the server may forget it');
+  await commit('first');
+  t.strictSame(given, [0]);
+  lend(1, STABLE_HOW.FILE_SYNC);
+  await settled();
+  t.strictSame(given, [0]);
+  answer('first', 1);
+  await settled();
+  t.strictSame(given, [0, 1], 'without a COMMIT');
+  lend(2);
+  answer('first', 2);
+  await settled();
+  await commit('first');
+  t.strictSame(given, [0, 1, 2], 'nothing is given back again');
+  t.equal(dirty.bytes, 0);
+});
+
+t.test('what is sent in two WRITEs is given back after the last of them', async (t) => {
+  const { lend, answer, given } = lending();
+  lend(0, STABLE_HOW.FILE_SYNC, 2);
+  answer('first', 1);
+  await settled();
+  t.strictSame(given, []);
+  answer('first', 0);
+  await settled();
+  t.strictSame(given, [0]);
+});
+
+t.test('what a server has forgotten is not given back before it is sent again', async (t) => {
+  const { writer, lend, answer, commit, waiting, given } = lending();
+  lend(0);
+  answer('first', 0);
+  await settled();
+  const committed = writer.commit();
+  await settled();
+  answer('second');
+  await settled();
+  t.strictSame(waiting(), [0]);
+  t.strictSame(given, []);
+  answer('second', 0);
+  await settled();
+  t.strictSame(given, [], 'the server has it in memory only, again');
+  answer('second');
+  await committed;
+  t.strictSame(given, [0]);
+  lend(1);
+  answer('second', 1);
+  await settled();
+  await commit('second');
+  t.strictSame(given, [0, 1]);
+});
+
+t.test('memory of which only parts are known to be safe is not given back', async (t) => {
+  const { writer, lend, answer, commit, given, dirty, lost } = lending();
+  lend(0);
+  answer('first', 0);
+  await settled();
+  writer.write(BigInt(BLOCK / 2), Buffer.alloc(BLOCK), false, AUTHOR, STABLE_HOW.UNSTABLE);
+  answer('first', 0.5);
+  await settled();
+  await commit('first');
+  t.strictSame(given, [], 'one part was replaced');
+  lend(2, STABLE_HOW.FILE_SYNC);
+  answer('first', 2, BLOCK / 2);
+  await settled();
+  answer('first', 2.5);
+  await settled();
+  t.strictSame(given, [], 'the server took it in parts');
+  lend(4, STABLE_HOW.FILE_SYNC, 2);
+  answer('first', 4);
+  answer('first', 5, 0);
+  await settled();
+  t.equal(lost.length, 1);
+  t.strictSame(given, [], 'one WRITE of two has failed');
+  t.equal(dirty.bytes, 0);
 });
