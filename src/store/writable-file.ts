@@ -185,8 +185,8 @@ export class WritableFile implements Retirable {
       case 'nowait':
         return runAs(identity, () => writeNowait(this.fd, pieces, offset));
       case 'beyond-end':
-        // The file's last page may have to be read first.
-        return offset % PAGE_BYTES === 0n && offset >= statFd(this.fd).size
+        // A write under way has the file's lock in the kernel, and the file's last page may have to be read first.
+        return this.#order.isIdle && offset % PAGE_BYTES === 0n && offset >= statFd(this.fd).size
           ? runAs(identity, () => writeHere(this.fd, pieces, offset))
           : undefined;
     }

@@ -57,6 +57,11 @@ export class WriteOrder {
     return this.#waiting.length === 0 && !this.#isBlocked(range);
   }
 
+  /** Whether no write is under way or waits. */
+  get isIdle(): boolean {
+    return this.#running.size === 0 && this.#waiting.length === 0;
+  }
+
   async write<T>(offset: bigint, lengthBytes: number, run: () => Promise<T>): Promise<T> {
     const end = offset + BigInt(lengthBytes);
     let write: Write | undefined;
