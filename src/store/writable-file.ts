@@ -165,7 +165,8 @@ export class WritableFile implements Retirable {
 
   /** On the main thread, in this turn; undefined where that might wait, or others come first. */
   #writeAtOnce(identity: Identity, offset: bigint, pieces: Pieces, length: number): Written | undefined {
-    if (length > WRITE_NOW_BYTES_MAX || !this.#order.isFree(offset, length)) return undefined;
+    if (this.#isStopped || length > WRITE_NOW_BYTES_MAX) return undefined;
+    if (!this.#order.isFree(offset, length)) return undefined;
     const written = this.#tryAtOnce(identity, offset, pieces);
     if (written === 'unsupported') {
       WITHOUT_NOWAIT.add(this.#type);

@@ -45,3 +45,16 @@ t.test('on ext4, what lies beyond the end is written at once, but not past a wri
   );
   await busy;
 });
+
+t.test('nothing is written at once after the server has stopped', async (t) => {
+  const fd = fs.openSync(path.join(makePlace(t).directory, 'file'), 'wx');
+  t.teardown(() => {
+    fs.closeSync(fd);
+  });
+  const file = new WritableFile(fd, { work: new DiskWork(1) } as unknown as WritingSupport);
+  await file.stop();
+  const { bytes, error } = await file.write(server, 0n, [Buffer.alloc(PAGE_BYTES)]);
+  t.equal(bytes, 0);
+  t.match(error, { code: 'EIO' });
+  t.equal(fs.fstatSync(fd).size, 0);
+});
