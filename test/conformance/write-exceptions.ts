@@ -105,15 +105,6 @@ export const GRANTED_EXCEPTIONS: readonly WriteException[] = [
     }),
   },
   {
-    cases: /^chown rules: mine-set-both$/,
-    reason:
-      'RFC 1813 section 3.3.2: SETATTR that sets nothing does nothing, so chown(-1, -1) clears no set-id bits',
-    expected: ({ value }) => {
-      const [[done, owners], ...others] = value as [[unknown, unknown], ...unknown[]];
-      return { value: [[done, owners, '6755'], ...others] };
-    },
-  },
-  {
     cases: /^an immutable file$/,
     reason: 'RFC 1813 section 3.3.4: ACCESS says what is refused and not why, so open(2) gives EACCES',
     expected: ({ value }) => ({ value: { ...(value as object), open: 'EACCES' } }),
