@@ -3,7 +3,7 @@ import { errnoOfRpcError } from '../client/errno.ts';
 import type { ServerLink, Waiter } from '../client/link.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { TIME_HOW, type sattr3 } from '../nfs3/types.ts';
-import { attributesOfFattr3, S_IFMT } from './attributes.ts';
+import { attributesOfFattr3, S_IFMT, SECONDS_MAX } from './attributes.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import type { Caller } from './callers.ts';
 import type { Inode } from './inodes.ts';
@@ -28,7 +28,6 @@ const MODE_BITS = 0o7777;
 const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const S_IXGRP = 0o010;
-const SECONDS_MAX = 0xffff_ffff;
 
 export class AttributeSetting {
   readonly #link: ServerLink;

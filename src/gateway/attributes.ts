@@ -20,6 +20,8 @@ const TYPE_BITS: Readonly<Record<ftype3, number>> = {
   [FTYPE3.NF3FIFO]: 0o010000,
 };
 
+/** Times are from 1970 to 2106: nfstime3 has 32 bits for seconds (RFC 1813 section 2.6). */
+export const SECONDS_MAX = 0xffff_ffff;
 const MODE_BITS = 0o7777;
 const NANOSECONDS = 1_000_000_000n;
 const BLOCK_BYTES = 512n;

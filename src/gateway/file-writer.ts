@@ -3,12 +3,11 @@
  * RFC 1813 sections 3.3.7 and 3.3.21: WRITE UNSTABLE, several under way; held until a COMMIT with the same verifier.
  */
 import { errnoOfRpcError } from '../client/errno.ts';
-import type { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
 import { STABLE_HOW } from '../nfs3/nfs.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import type { wcc_data } from '../nfs3/types.ts';
-import type { DirtyBytes, DirtyFile } from './dirty-bytes.ts';
+import type { DirtyFile } from './dirty-bytes.ts';
 import {
   endOf,
   giveBack,
@@ -21,7 +20,6 @@ import {
 } from './extents.ts';
 import { GatheredBytes, type stable_how } from './gathered-bytes.ts';
 import type { Inode } from './inodes.ts';
-import type { Knowledge } from './knowledge.ts';
 import { LentBytes } from './lent-bytes.ts';
 import {
   COMMIT_BEHIND_MS,
@@ -32,27 +30,12 @@ import {
   WRITES_IN_FLIGHT_BYTES,
   WRITES_IN_FLIGHT_MAX,
 } from './limits.ts';
-import type { Errno } from './operations.ts';
 import { Progress } from './progress.ts';
 import { StatusError } from './status-error.ts';
 import type { Author } from './write-author.ts';
+import type { WritingSite } from './writing-site.ts';
 
 const EIO = 5;
-
-/** What the writers of a mount share. */
-export interface WritingSite {
-  readonly link: ServerLink;
-  readonly knowledge: Knowledge;
-  readonly dirty: DirtyBytes;
-  /** Bytes of one WRITE, 4 KiB to 1 MiB. */
-  readonly wsizeBytes: number;
-  /** What programs see when a soft mount gives up. */
-  readonly timedOutErrno: Errno | undefined;
-  /** Bytes were acknowledged to be written. */
-  readonly onWritten: (bytes: number) => void;
-  /** Bytes are lost: whoever has the file open is to be told. */
-  readonly onLost: (inode: Inode, errno: Errno, lostBytes: number, error: unknown) => void;
-}
 
 /** An extent on its way out. */
 interface Sending {

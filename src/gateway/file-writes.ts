@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import type { ServerLink } from '../client/link.ts';
 import { STABLE_HOW } from '../nfs3/nfs.ts';
 import { DirtyBytes, type Interruptible } from './dirty-bytes.ts';
-import { FileWriter, type WritingSite } from './file-writer.ts';
+import { FileWriter } from './file-writer.ts';
 import type { stable_how } from './gathered-bytes.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
@@ -11,6 +11,7 @@ import type { Knowledge } from './knowledge.ts';
 import { GATHER_COPY_BYTES } from './limits.ts';
 import type { OpenFile } from './open-file.ts';
 import type { Answer, Errno, WriteData } from './operations.ts';
+import type { WritingSite } from './writing-site.ts';
 
 const EBADF = 9;
 const EFBIG = 27;

@@ -5,6 +5,7 @@
  * What is kept is answered before the server has allowed it, so it must be certain to be allowed, and nobody may be let in
  * meanwhile whom it would keep out. Should it fail all the same, then close(2) or fsync(2) says so.
  */
+import { SECONDS_MAX } from './attributes.ts';
 import type { Caller } from './callers.ts';
 import type { Inode } from './inodes.ts';
 import { ATTRIBUTES_BEHIND_MS } from './limits.ts';
@@ -17,8 +18,6 @@ const PERMISSION_BITS = 0o777;
 const OTHERS_BITS = 0o077;
 /** The smallest that programs write: tar's. */
 const BLOCK_BYTES = 512n;
-/** NFSv3 knows seconds from 1970 to 2106. */
-const SECONDS_MAX = 0xffff_ffff;
 
 /** Who asks. */
 export type Asker = Pick<CallContext, 'pid' | 'uid'>;
