@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { RUNTIME_FLAGS } from '../src/cli/runtime-flags.ts';
 
 function findRoot(): string {
   let directory = dirname(fileURLToPath(import.meta.url));
@@ -20,6 +21,9 @@ export const PACKAGE_ROOT = findRoot();
 export function builtProgram(path: string): string {
   return join(PACKAGE_ROOT, 'dist', path);
 }
+
+/** The command as its users run it, with the flags of its first line. */
+export const NEARMOUNT: readonly string[] = [process.execPath, ...RUNTIME_FLAGS, builtProgram('cli/main.js')];
 
 /** Loads packages of this checkout's node_modules. */
 export const requireFromPackage = createRequire(join(PACKAGE_ROOT, 'package.json'));

@@ -1,5 +1,5 @@
 import { freePorts, missingPeers, startGanesha } from '../../test/interop/peers.ts';
-import { builtProgram } from '../package-root.ts';
+import { NEARMOUNT } from '../package-root.ts';
 import type { Contender } from './contender.ts';
 
 /** Our gateway on somebody else's NFSv3 server: every workload, and the server in C. */
@@ -23,7 +23,7 @@ export const ganesha: Contender = {
       hasClientCache: true,
       mount: async (point) => {
         const words = ['mount', url, point, '--foreground', '--log-level', 'warn'];
-        await company.mount([process.execPath, builtProgram('cli/main.js'), ...words], point);
+        await company.mount([...NEARMOUNT, ...words], point);
         return point;
       },
     };

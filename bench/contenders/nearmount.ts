@@ -1,10 +1,8 @@
 /** Nearmount's own data paths and routes, each with a server of its own. */
 import { hasContent } from '../company.ts';
-import { builtProgram } from '../package-root.ts';
+import { NEARMOUNT } from '../package-root.ts';
 import { WRITE_WORKLOADS, type WriteWorkload } from '../writing/tasks.ts';
 import type { Contender } from './contender.ts';
-
-const MAIN = builtProgram('cli/main.js');
 
 interface Way {
   readonly name: string;
@@ -33,12 +31,12 @@ function nearmount({ name, title, grants, options, expects, writes }: Way): Cont
         ...['--colocation', table, '--name', `bench-${name}`, '--log-level', 'warn', '--json'],
       ];
       // Its ready line is the first thing in its log; an end without one is noticed first.
-      await company.serve([process.execPath, MAIN, 'serve', ...words], () => hasContent(table));
+      await company.serve([...NEARMOUNT, 'serve', ...words], () => hasContent(table));
       return {
         hasClientCache: true,
         mount: async (point) => {
           const mount = ['mount', 'bench', point, '--foreground', '--colocation', table, '-o', options];
-          await company.mount([process.execPath, MAIN, ...mount, '--log-level', 'warn'], point);
+          await company.mount([...NEARMOUNT, ...mount, '--log-level', 'warn'], point);
           return point;
         },
       };

@@ -15,7 +15,6 @@ import {
   renameName,
   type NewNode,
 } from '../store/name-operations.ts';
-import { attributes } from '../store/operations.ts';
 import { changeKey } from '../store/page-file.ts';
 import { setAttributes } from '../store/set-attributes.ts';
 import type { NamePlace, Store, StoreNode } from '../store/store.ts';
@@ -48,7 +47,7 @@ function changing<Reply extends object>(
     context,
     (found) => {
       requireWritable(found.node);
-      before = preOpAttributes(found.node);
+      before = preOpAttributes(found.status);
       const reply = change(found);
       return { ...reply, wcc: wccData(before, found.node) };
     },
@@ -57,9 +56,9 @@ function changing<Reply extends object>(
 }
 
 function setattr(store: Store, { object, new_attributes, guard }: SETATTR3args, context: ServerContext) {
-  return changing(store, object, context, ({ node, identity }) => {
+  return changing(store, object, context, ({ node, status, identity }) => {
     const wanted = newAttributes(new_attributes);
-    const { size, ctimeNs } = attributes(node);
+    const { size, ctimeNs } = status;
     const ctime = nfsTime(ctimeNs);
     const isRefused =
       guard !== null && (guard.seconds !== ctime.seconds || guard.nseconds !== ctime.nseconds);
@@ -70,7 +69,7 @@ function setattr(store: Store, { object, new_attributes, guard }: SETATTR3args, 
     }
     // It has set the size: what was written since then must not be cut.
     const isSizeSet = earlier !== undefined && earlier.size !== size;
-    setAttributes(identity, node, isSizeSet ? { ...wanted, size: undefined } : wanted);
+    setAttributes(identity, node, isSizeSet ? { ...wanted, size: undefined } : wanted, status);
     return { status: NFS3_OK };
   });
 }
@@ -150,15 +149,15 @@ function rename(store: Store, { from, to }: RENAME3args, context: ServerContext)
     store,
     from.dir,
     context,
-    ({ node: source, identity }) =>
+    ({ node: source, status: sourceStatus, identity }) =>
       onFile<RENAME3res>(
         store,
         to.dir,
         context,
-        ({ node: target }) => {
+        ({ node: target, status: targetStatus }) => {
           for (const node of [source, target]) requireWritable(node);
-          fromBefore = preOpAttributes(source);
-          toBefore = preOpAttributes(target);
+          fromBefore = preOpAttributes(sourceStatus);
+          toBefore = preOpAttributes(targetStatus);
           const places = [
             { directory: source, name: from.name },
             { directory: target, name: to.name },
@@ -209,9 +208,9 @@ function link(store: Store, args: LINK3args, context: ServerContext): LINK3res {
         store,
         args.link.dir,
         context,
-        ({ node: directory, identity }) => {
+        ({ node: directory, status, identity }) => {
           for (const node of [file, directory]) requireWritable(node);
-          before = preOpAttributes(directory);
+          before = preOpAttributes(status);
           const place = { directory, name: args.link.name };
           checkNewName(place.name);
           const found = findName(identity, place);

@@ -4,7 +4,7 @@
  * be the same, a call must also have the same arguments and come from the same caller: whoever learns a client's id
  * gets no reply that was not his.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { NFSSTAT3 } from '../nfs3/status.ts';
 import type { Executed, OnceCall, TakeOnce } from '../rpc/dispatcher.ts';
 import type { Identity } from '../store/identity.ts';
@@ -140,6 +140,6 @@ function keyOf(call: OnceCall, args: Buffer, { uid, gid, groups }: Identity): st
   // Over another route the same groups may come in another order.
   const others = [...new Set(groups)].filter((group) => group !== gid).sort((a, b) => a - b);
   const head = Uint32Array.of(info.xid, program, version, procedure, uid, gid, others.length, ...others);
-  const digest = createHash('sha256').update(head).update(args).digest();
+  const digest = hash('sha256', Buffer.concat([new Uint8Array(head.buffer), args]), 'buffer');
   return digest.toString('latin1', 0, CALL_KEY_BYTES);
 }

@@ -2,6 +2,7 @@
 import { NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
 import type { nfs_fh3 } from '../nfs3/types.ts';
 import type { Identity } from '../store/identity.ts';
+import type { FileStatus } from '../store/operations.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import { callerIdentity, mayUseExport, type ServerContext } from './client-session.ts';
 import { orStatus } from './outcome.ts';
@@ -9,6 +10,8 @@ import { orStatus } from './outcome.ts';
 /** A file of an export and who wants something of it. */
 export interface Target {
   readonly node: StoreNode;
+  /** As it was when its handle was resolved, in this turn. */
+  readonly status: FileStatus;
   readonly identity: Identity;
 }
 
@@ -16,10 +19,10 @@ class AccessDenied extends Error {}
 
 /** The file behind a handle. Throws StoreError for a handle that is wrong, AccessDenied for a client that may not. */
 export function target(store: Store, handle: nfs_fh3, context: ServerContext): Target {
-  const node = store.resolve(handle.data);
+  const { node, status } = store.resolveStatus(handle.data);
   if (!mayUseExport(context.session, node.export.options)) throw new AccessDenied();
   context.session.usesExports = true;
-  return { node, identity: callerIdentity(context, node.export.options) };
+  return { node, status, identity: callerIdentity(context, node.export.options) };
 }
 
 /**

@@ -1,5 +1,7 @@
 import {
+  AT_FDCWD,
   AT_SYMLINK_NOFOLLOW,
+  O_PATH,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -10,9 +12,10 @@ import {
   S_IFSOCK,
 } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
-import { closeFd, statFd, statx, type FileStatus } from '../system/files.ts';
-import { runAs, type Identity } from '../system/identity.ts';
+import { closeFd, openat, statFd, statx, type FileStatus } from '../system/files.ts';
+import { becomeServer, runAs, type Identity } from '../system/identity.ts';
 import {
+  createFile,
   linkFd,
   mkdirat,
   mknodat,
@@ -24,6 +27,7 @@ import {
 } from '../system/names.ts';
 import { FILE_TIME_TICK_NS } from './limits.ts';
 import { checkName, openName, openNameIfAny } from './open-name.ts';
+import { changeKey } from './page-file.ts';
 import type { NamePlace, StoreNode } from './store.ts';
 import { StoreError } from './store-error.ts';
 
@@ -79,6 +83,7 @@ export function checkNewName(name: Uint8Array): void {
 export function makeNode(identity: Identity, place: NamePlace, node: NewNode): StoreNode {
   const { directory, name } = place;
   checkNewName(name);
+  if (node.type === 'file') return makeFile(identity, place, node.mode);
   const beganNs = BigInt(Date.now()) * 1_000_000n;
   runAs(identity, () => {
     if (node.type === 'symlink') symlinkat(node.target, directory.fd, name);
@@ -97,6 +102,21 @@ export function makeNode(identity: Identity, place: NamePlace, node: NewNode): S
     throw new StoreError('STALE', 'somebody replaced the new file at once');
   }
   return directory.store.adopt(directory.export, fd);
+}
+
+/** Whoever makes a file mostly writes to it next: it stays open for that for a while, as other files that are written. */
+function makeFile(identity: Identity, { directory, name }: NamePlace, mode: number): StoreNode {
+  const { store, export: tree } = directory;
+  const fd = runAs(identity, () => createFile(directory.fd, name, mode));
+  try {
+    becomeServer();
+    const made = store.adopt(tree, openat(AT_FDCWD, `/proc/self/fd/${fd}`, O_PATH));
+    store.writing.adopt(changeKey(made.handle), fd);
+    return made;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
 }
 
 /** Whoever may change the directory may have put another file there, which must not get the new one's attributes. */

@@ -42,13 +42,18 @@ export function checkNewAttributes({ uid = 0, gid = 0, size = 0n }: NewAttribute
  * Changes attributes under the caller's identity, with everything that the kernel does on the way (chown(2) clears
  * set-id bits, chmod(2) and write(2) may). As RFC 1813 section 4.4 advises, the owner may always set the size. Synchronous,
  * and to be called in the turn that resolved the node. What can be foreseen to fail is refused before anything changes.
+ * `status`: the attributes now, where they are known.
  *
  * ErrnoError: EPERM, EACCES, EINVAL (not an id, the size of a special file), EISDIR (the size of a directory), EFBIG,
  * ENOSPC, EDQUOT, EOPNOTSUPP (the mode of a link), EAGAIN while a lease is being broken; StoreError STALE.
  */
-export function setAttributes(identity: Identity, node: StoreNode, wanted: NewAttributes): void {
+export function setAttributes(
+  identity: Identity,
+  node: StoreNode,
+  wanted: NewAttributes,
+  status = statFd(node.fd),
+): void {
   checkNewAttributes(wanted);
-  const status = statFd(node.fd);
   if (status.nlink === 0) throw new StoreError('STALE', 'the file was deleted');
   const { mode, uid, gid, size } = wanted;
   refuseForeseeable(identity, status, wanted);

@@ -42,6 +42,12 @@ export interface StoreNode {
   readonly fd: number;
 }
 
+/** A file, and its attributes when it was found. */
+export interface ResolvedNode {
+  readonly node: StoreNode;
+  readonly status: FileStatus;
+}
+
 /** A name in a directory. */
 export interface NamePlace {
   readonly directory: StoreNode;
@@ -196,17 +202,24 @@ export class Store {
 
   /** The file of a handle: StoreError BADHANDLE when we never issued it, STALE when its file or export is gone. */
   resolve(handle: Uint8Array): StoreNode {
+    return this.resolveStatus(handle).node;
+  }
+
+  /** The same with its attributes, which are those of now. */
+  resolveStatus(handle: Uint8Array): ResolvedNode {
     const bytes = Buffer.from(handle.buffer, handle.byteOffset, handle.length);
     const key = bytes.toString('latin1');
     // The MAC of a known handle was checked before: the very same bytes are the key.
     const known = this.#nodes.get(key);
     if (known !== undefined) {
-      if (statFd(known.fd).nlink === 0) {
+      const status = statFd(known.fd);
+      if (status.nlink === 0) {
         this.#nodes.delete(key);
         throw new StoreError('STALE', 'the file was deleted');
       }
       // A handle of the table is good where a path inside leads to its file, however long that is open.
-      if (!isTableHandle(known.handle) || known.export.relativePath(known.fd) !== undefined) return known;
+      if (!isTableHandle(known.handle) || known.export.relativePath(known.fd) !== undefined)
+        return { node: known, status };
       this.#nodes.delete(key);
     }
     const parts = unsealFileHandle(this.#key, bytes);
@@ -216,7 +229,7 @@ export class Store {
     const fd = parts.type === TABLE_HANDLE_TYPE ? this.#openByTable(tree, parts) : openByKernel(tree, parts);
     const node = new OpenNode(this, tree, Buffer.from(bytes), fd);
     this.#nodes.set(key, node);
-    return node;
+    return { node, status: statFd(fd) };
   }
 
   /** The handle of any open file of an export; StoreError STALE when it is deleted or was moved outside. */

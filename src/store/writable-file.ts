@@ -4,6 +4,7 @@ import { fstatfs, statFd, type FileStatus } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
 import {
   lengthOf,
+  startWriteback,
   syncOnPool,
   writeHere,
   writeNowait,
@@ -153,6 +154,8 @@ export class WritableFile implements Retirable {
     await this.#support.work.run(async () => {
       const covered = this.#writes;
       try {
+        // Where nobody waits for a disk, this one can begin while the thread wakes up.
+        if (this.#support.work.busy === 1) startWriteback(this.fd);
         await syncOnPool(this.fd, dataOnly);
       } catch (error) {
         // The kernel tells it once, and drops the pages: also those whose writers have not asked yet.

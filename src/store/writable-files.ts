@@ -68,6 +68,12 @@ export class WritableFiles {
     }
   }
 
+  /** Takes over a descriptor (O_WRONLY) of a file that was just made: as if it had been written and released. */
+  adopt(key: string, fd: number): void {
+    if (this.#isClosed || this.#busy.has(key)) closeFd(fd);
+    else this.#idle.set(key, this.#made(fd));
+  }
+
   release(key: string, file: WritableFile): void {
     file.release();
     if (file.holds === 0) this.#rest(key, file);
@@ -130,13 +136,7 @@ export class WritableFiles {
   #add(key: string, fd: number): WritableFile {
     let file: WritableFile;
     try {
-      file = new WritableFile(fd, {
-        work: this.#work,
-        closing: this.#closing,
-        onLost: () => {
-          this.#verifier.renew();
-        },
-      });
+      file = this.#made(fd);
     } catch (error) {
       closeFd(fd);
       throw error;
@@ -144,6 +144,16 @@ export class WritableFiles {
     file.hold();
     this.#busy.set(key, file);
     return file;
+  }
+
+  #made(fd: number): WritableFile {
+    return new WritableFile(fd, {
+      work: this.#work,
+      closing: this.#closing,
+      onLost: () => {
+        this.#verifier.renew();
+      },
+    });
   }
 
   #rest(key: string, file: WritableFile): void {

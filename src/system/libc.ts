@@ -69,6 +69,9 @@ export const libc = {
   ),
   utimensat: declare<Call<[number, Pointer, Pointer, number]>>('int utimensat(int, void *, void *, int)'),
   ftruncate: declare<Call<[number, bigint]>>('int ftruncate(int, int64)'),
+  syncFileRange: declare<Call<[number, number, number, number]>>(
+    'int sync_file_range(int, int64, int64, uint)',
+  ),
   fallocate: declare<Call<[number, number, number, number]>>('int fallocate(int, int, int64, int64)'),
   mmap: declare<Call<[bigint | null, number, number, number, number, number], bigint>>(
     'void *mmap(void *, size_t, int, int, int, int64)',

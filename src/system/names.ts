@@ -1,5 +1,16 @@
-import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW } from './constants.ts';
+import {
+  AT_FDCWD,
+  AT_REMOVEDIR,
+  AT_SYMLINK_FOLLOW,
+  O_CREAT,
+  O_EXCL,
+  O_NOCTTY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_WRONLY,
+} from './constants.ts';
 import { ErrnoError } from './errno.ts';
+import { openat } from './files.ts';
 import { kernel, lastError, libc, pathArgument, secondPathArgument } from './libc.ts';
 
 /*
@@ -42,6 +53,16 @@ export function mknodat(dirFd: number, name: Name, mode: number, device?: Device
   });
 }
 
+/**
+ * A regular file that this call has made (EEXIST where there is the name), open for writing whatever `mode` says: the
+ * caller's descriptor, for closeFd. Of `mode` the low twelve bits count.
+ */
+export function createFile(dirFd: number, name: Name, mode: number): number {
+  // Without waiting, should somebody take a lease on it at once.
+  const flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+  return withoutUmask(() => openat(dirFd, name, flags, mode));
+}
+
 /** symlinkat(2). ENOENT: the target is empty; ENAMETOOLONG: it has 4096 bytes or more. */
 export function symlinkat(target: Name, dirFd: number, name: Name): void {
   const targetArgument = pathArgument(target, 'symlinkat');
@@ -80,10 +101,10 @@ export function renameat2(fromFd: number, from: Name, toFd: number, to: Name, fl
 }
 
 /** The umask belongs to the process, so it is put back at once. */
-function withoutUmask(call: () => void): void {
+function withoutUmask<T>(call: () => T): T {
   const before = process.umask(0);
   try {
-    call();
+    return call();
   } finally {
     if (before !== 0) process.umask(before);
   }

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { ERRNO, ErrnoError } from './errno.ts';
-import { addressOf, kernel, lastErrno } from './libc.ts';
+import { addressOf, kernel, lastErrno, libc } from './libc.ts';
 
 /** What lies in pieces in memory, one after the other in the file. */
 export type Pieces = readonly Uint8Array[];
@@ -113,4 +113,14 @@ export function syncOnPool(fd: number, dataOnly = false): Promise<void> {
     if (dataOnly) fs.fdatasync(fd, done);
     else fs.fsync(fd, done);
   });
+}
+
+const SYNC_FILE_RANGE_WRITE = 2;
+
+/**
+ * Has the disk begin with what the page cache has of a file, without waiting for it. It may wait where the disk has more to
+ * do than its queue can hold. Nothing comes of it where that cannot be done: fsync(2) tells.
+ */
+export function startWriteback(fd: number): void {
+  libc.syncFileRange(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
