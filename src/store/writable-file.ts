@@ -56,6 +56,8 @@ export class WritableFile implements Retirable {
   #holds = 0;
   /** Writes that the kernel has begun with. */
   readonly #begun = new Set<Promise<Written>>();
+  /** The last write, where it was done at once and no sync has covered it. */
+  #writtenAtOnce: { readonly offset: bigint; readonly length: number } | undefined;
   #isStopped = false;
 
   /** Takes the descriptor over. */
@@ -96,7 +98,10 @@ export class WritableFile implements Retirable {
     const length = lengthOf(pieces);
     if (length === 0) return { bytes: 0 };
     const atOnce = this.#writeAtOnce(identity, offset, pieces, length);
-    if (atOnce !== undefined) return atOnce;
+    if (atOnce !== undefined) {
+      this.#writtenAtOnce = { offset, length };
+      return atOnce;
+    }
     return this.#order.write(offset, length, async () => {
       const written = await this.#writeInOrder(identity, offset, pieces, length);
       this.#writes += 1;
@@ -154,8 +159,7 @@ export class WritableFile implements Retirable {
     await this.#support.work.run(async () => {
       const covered = this.#writes;
       try {
-        // Where nobody waits for a disk, this one can begin while the thread wakes up.
-        if (this.#support.work.busy === 1) startWriteback(this.fd);
+        this.#startWriteback();
         await syncOnPool(this.fd, dataOnly);
       } catch (error) {
         // The kernel tells it once, and drops the pages: also those whose writers have not asked yet.
@@ -164,6 +168,14 @@ export class WritableFile implements Retirable {
       }
       this.#writesSynced = Math.max(this.#writesSynced, covered);
     });
+  }
+
+  /** While a thread of the pool wakes up, the disk can begin: with little, and where no disk has kept anybody waiting. */
+  #startWriteback(): void {
+    const small = this.#writtenAtOnce;
+    this.#writtenAtOnce = undefined;
+    if (small === undefined || this.#support.work.busy > 1) return;
+    startWriteback(this.fd, small.offset, small.length);
   }
 
   /** On the main thread, in this turn; undefined where that might wait, or others come first. */

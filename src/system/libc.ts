@@ -69,7 +69,7 @@ export const libc = {
   ),
   utimensat: declare<Call<[number, Pointer, Pointer, number]>>('int utimensat(int, void *, void *, int)'),
   ftruncate: declare<Call<[number, bigint]>>('int ftruncate(int, int64)'),
-  syncFileRange: declare<Call<[number, number, number, number]>>(
+  syncFileRange: declare<Call<[number, bigint, number, number]>>(
     'int sync_file_range(int, int64, int64, uint)',
   ),
   fallocate: declare<Call<[number, number, number, number]>>('int fallocate(int, int, int64, int64)'),

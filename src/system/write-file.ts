@@ -118,9 +118,10 @@ export function syncOnPool(fd: number, dataOnly = false): Promise<void> {
 const SYNC_FILE_RANGE_WRITE = 2;
 
 /**
- * Has the disk begin with what the page cache has of a file, without waiting for it. It may wait where the disk has more to
- * do than its queue can hold. Nothing comes of it where that cannot be done: fsync(2) tells.
+ * Has the disk begin with what the page cache has of a range, without waiting for it: sync_file_range(2). It may wait for
+ * the journal of the file system, as making a file does, and where the disk has more to do than its queue can hold.
+ * Nothing comes of it where that cannot be done: fsync(2) tells.
  */
-export function startWriteback(fd: number): void {
-  libc.syncFileRange(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+export function startWriteback(fd: number, offset: bigint, length: number): void {
+  libc.syncFileRange(fd, offset, length, SYNC_FILE_RANGE_WRITE);
 }

@@ -3,8 +3,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
+import { makeNode } from '../../src/store/name-operations.ts';
 import { CLOSING_WRITERS_MAX, OPEN_WRITERS_MAX } from '../../src/store/limits.ts';
 import { lookup } from '../../src/store/operations.ts';
+import { changeKey } from '../../src/store/page-file.ts';
 import type { Store, StoreNode } from '../../src/store/store.ts';
 import { write } from '../../src/store/write-operations.ts';
 import { becomeServer } from '../../src/system/identity.ts';
@@ -30,6 +32,41 @@ t.test('files that are written and never committed do not use up the descriptors
   for (let index = 0; index < FILES; index += 1) {
     if (fs.readFileSync(path.join(place.directory, `${index}`), 'latin1') !== 'x') t.fail(`file ${index}`);
   }
+});
+
+t.test('a file that was made stays open for who made it, and is no more than a written one', async (t) => {
+  const place = makePlace(t);
+  const store = openStore(t, place);
+  const directory = store.resolve(store.rootHandle('tree'));
+  // Nobody could open it by its mode.
+  const made = makeNode(server, { directory, name: bytes('file') }, { type: 'file', mode: 0 });
+  t.equal(store.writing.count, 1);
+  const { handle } = made;
+  await write(server, made, 0n, [Buffer.from('text')], 'all-on-disk');
+  t.equal(store.writing.count, 1, 'by the descriptor that made it');
+  t.equal(fs.readFileSync(path.join(place.directory, 'file'), 'latin1'), 'text');
+  const key = changeKey(handle);
+  const other = fs.openSync(path.join(place.directory, 'file'), 'r+');
+  store.writing.adopt(key, other);
+  t.equal(store.writing.count, 1, 'a second one takes the place of the first');
+  store.writing.forget(key);
+  t.equal(store.writing.count, 0);
+  for (let index = 0; index < OPEN_WRITERS_MAX + 10; index += 1) {
+    const name = bytes(`many-${index}`);
+    makeNode(server, { directory, name }, { type: 'file', mode: 0o600 });
+  }
+  t.equal(store.writing.count, OPEN_WRITERS_MAX);
+});
+
+t.test('a store that closes keeps no file that is made', async (t) => {
+  const place = makePlace(t);
+  const store = openStore(t, place);
+  fs.writeFileSync(path.join(place.directory, 'file'), '');
+  const fd = fs.openSync(path.join(place.directory, 'file'), 'r+');
+  const key = changeKey(find(store, 'file').handle);
+  store.close();
+  store.writing.adopt(key, fd);
+  t.throws(() => fs.fstatSync(fd), { code: 'EBADF' });
 });
 
 t.test('who waits for room goes on, however many are', async (t) => {

@@ -15,7 +15,16 @@ import {
 } from '../../src/system/constants.ts';
 import { hasCapability } from '../../src/system/capabilities.ts';
 import { closeFd, openat, statx } from '../../src/system/files.ts';
-import { linkFd, mkdirat, mknodat, renameat2, rmdirat, symlinkat, unlinkat } from '../../src/system/names.ts';
+import {
+  createFile,
+  linkFd,
+  mkdirat,
+  mknodat,
+  renameat2,
+  rmdirat,
+  symlinkat,
+  unlinkat,
+} from '../../src/system/names.ts';
 
 interface TapLike {
   teardown: (action: () => void) => unknown;
@@ -41,6 +50,26 @@ t.test('modes are taken as they are given, and the umask stays', async (t) => {
   t.equal(process.umask(0o077), 0o077);
   const modes = (name: string) => fs.lstatSync(path.join(directory, name)).mode.toString(8);
   t.same(['dir', 'file', 'fifo', 'socket'].map(modes), ['41777', '104666', '10622', '140700']);
+});
+
+t.test('a file that is made can be written, whatever its mode', async (t) => {
+  const directory = t.testdir({ there: '' });
+  const dirFd = opened(t, directory);
+  const before = process.umask(0o077);
+  t.teardown(() => process.umask(before));
+  const fd = createFile(dirFd, 'file', 0o2064);
+  t.equal(process.umask(0o077), 0o077);
+  fs.writeSync(fd, 'text');
+  t.throws(() => fs.readSync(fd, Buffer.alloc(1)), { code: 'EBADF' });
+  closeFd(fd);
+  const { mode } = fs.lstatSync(path.join(directory, 'file'));
+  t.equal(mode.toString(8), '102064');
+  t.equal(fs.readFileSync(path.join(directory, 'file'), 'latin1'), 'text');
+  symlinkat('nowhere', dirFd, 'link');
+  for (const name of ['there', 'link']) {
+    t.throws(() => createFile(dirFd, name, 0o600), { code: 'EEXIST', syscall: 'openat' });
+  }
+  t.notOk(fs.existsSync(path.join(directory, 'nowhere')));
 });
 
 t.test(
