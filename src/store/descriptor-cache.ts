@@ -36,6 +36,13 @@ export class DescriptorCache<Value extends Retirable> {
     return slot.value;
   }
 
+  /** What goes next where one more comes; undefined while there is room. */
+  get next(): Value | undefined {
+    if (this.#slots.size < this.#max) return undefined;
+    const [slot] = this.#slots.values();
+    return slot?.value;
+  }
+
   /** Takes the place of an earlier value, which is retired. */
   set(key: string, value: Value): void {
     this.delete(key);

@@ -40,6 +40,10 @@ export const CLOSING_WRITERS_MAX = 256;
 export const WRITES_AT_ONCE_PER_FILE = 2;
 /** Writes up to here are done at once, on the main thread, where the file system can without waiting for a disk. */
 export const WRITE_NOW_BYTES_MAX = 65_536;
+/** How long the main thread may be kept by a disk that is to begin with such a write, before it is left to the pool. */
+export const AHEAD_LONG_MS = 5;
+/** For how long it is left to the pool then. */
+export const AHEAD_PAUSE_MS = 5_000;
 /** With less than this left for everybody, a file system that keeps a reserve for root is written as the caller. */
 export const NEARLY_FULL_BYTES = 64n * 1024n * 1024n;
 /** One record of a log in the state directory, in bytes. */

@@ -108,14 +108,34 @@ export function makeNode(identity: Identity, place: NamePlace, node: NewNode): S
 function makeFile(identity: Identity, { directory, name }: NamePlace, mode: number): StoreNode {
   const { store, export: tree } = directory;
   const fd = runAs(identity, () => createFile(directory.fd, name, mode));
+  let made: StoreNode;
   try {
     becomeServer();
-    const made = store.adopt(tree, openat(AT_FDCWD, `/proc/self/fd/${fd}`, O_PATH));
-    store.writing.adopt(changeKey(made.handle), fd);
-    return made;
+    made = store.adopt(tree, openat(AT_FDCWD, `/proc/self/fd/${fd}`, O_PATH));
   } catch (error) {
+    // Who asks again must not be told that there is such a file.
+    unmake(identity, { directory, name }, fd);
     closeFd(fd);
     throw error;
+  }
+  store.writing.adopt(changeKey(made.handle), fd);
+  return made;
+}
+
+/** Takes back a name, as far as it can be done, if it still leads to the file of the descriptor. */
+function unmake(identity: Identity, { directory, name }: NamePlace, fd: number): void {
+  try {
+    const made = statFd(fd);
+    const there = statx(directory.fd, name, AT_SYMLINK_NOFOLLOW);
+    const isSame =
+      there.ino === made.ino && there.devMajor === made.devMajor && there.devMinor === made.devMinor;
+    if (isSame) {
+      runAs(identity, () => {
+        unlinkat(directory.fd, name);
+      });
+    }
+  } catch {
+    // What went wrong first is told.
   }
 }
 

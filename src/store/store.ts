@@ -62,6 +62,11 @@ export interface StoreSettings {
   handles?: HandleKind;
 }
 
+interface Opened {
+  readonly fd: number;
+  readonly status: FileStatus;
+}
+
 class OpenNode implements StoreNode, Retirable {
   readonly store: Store;
   readonly export: ExportTree;
@@ -226,10 +231,11 @@ export class Store {
     const tree = this.#treesById.get(Buffer.from(parts.exportId).toString('latin1'));
     if (tree === undefined) throw new StoreError('STALE', 'the export is gone');
     becomeServer();
-    const fd = parts.type === TABLE_HANDLE_TYPE ? this.#openByTable(tree, parts) : openByKernel(tree, parts);
+    const { fd, status } =
+      parts.type === TABLE_HANDLE_TYPE ? this.#openByTable(tree, parts) : openByKernel(tree, parts);
     const node = new OpenNode(this, tree, Buffer.from(bytes), fd);
     this.#nodes.set(key, node);
-    return { node, status: statFd(fd) };
+    return { node, status };
   }
 
   /** The handle of any open file of an export; StoreError STALE when it is deleted or was moved outside. */
@@ -337,13 +343,14 @@ export class Store {
     return (this.#table ??= new HandleTable(this.#stateDirectory));
   }
 
-  #openByTable(tree: ExportTree, parts: HandleParts): number {
+  #openByTable(tree: ExportTree, parts: HandleParts): Opened {
     const table = this.#handleTable();
     const paths = table.find(parts.body);
     for (const filePath of paths) {
       const fd = tryOpenPath(tree, filePath);
       if (fd === undefined) continue;
-      if (table.idOf(tree.id, statFd(fd)).equals(parts.body)) return fd;
+      const status = statFd(fd);
+      if (table.idOf(tree.id, status).equals(parts.body)) return { fd, status };
       closeFd(fd);
     }
     const why = paths.length === 0 ? 'the file is not known any more' : 'the file is not where it was';
@@ -377,7 +384,7 @@ function tryOpenPath(tree: ExportTree, filePath: Buffer): number | undefined {
 
 const GONE_FROM_PATH: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV']);
 
-function openByKernel(tree: ExportTree, parts: HandleParts): number {
+function openByKernel(tree: ExportTree, parts: HandleParts): Opened {
   let fd: number;
   try {
     fd = openByHandleAt(tree.rootFd, { type: parts.type, bytes: parts.body }, O_PATH | O_NOFOLLOW);
@@ -388,7 +395,8 @@ function openByKernel(tree: ExportTree, parts: HandleParts): number {
     throw error;
   }
   // As long as anybody has a deleted file open, the kernel finds it by its handle.
-  if (statFd(fd).nlink > 0) return fd;
+  const status = statFd(fd);
+  if (status.nlink > 0) return { fd, status };
   closeFd(fd);
   throw new StoreError('STALE', 'the file was deleted');
 }

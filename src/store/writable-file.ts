@@ -146,6 +146,8 @@ export class WritableFile implements Retirable {
   }
 
   async #syncAndClose(): Promise<void> {
+    // Nobody waits for it.
+    this.#writtenAtOnce = undefined;
     try {
       await this.sync();
     } catch {
@@ -172,10 +174,13 @@ export class WritableFile implements Retirable {
 
   /** While a thread of the pool wakes up, the disk can begin: with little, and where no disk has kept anybody waiting. */
   #startWriteback(): void {
+    const { work } = this.#support;
     const small = this.#writtenAtOnce;
     this.#writtenAtOnce = undefined;
-    if (small === undefined || this.#support.work.busy > 1) return;
-    startWriteback(this.fd, small.offset, small.length);
+    if (small === undefined || this.#atOnce === 'in-memory') return;
+    work.ahead(() => {
+      startWriteback(this.fd, small.offset, small.length);
+    });
   }
 
   /** On the main thread, in this turn; undefined where that might wait, or others come first. */

@@ -68,10 +68,20 @@ export class WritableFiles {
     }
   }
 
-  /** Takes over a descriptor (O_WRONLY) of a file that was just made: as if it had been written and released. */
+  /**
+   * Takes over a descriptor (O_WRONLY) of a file that was just made, and keeps it as if the file had been written and
+   * released; not in the place of one that would have to be synced for it. Where that cannot be done, it is closed.
+   */
   adopt(key: string, fd: number): void {
-    if (this.#isClosed || this.#busy.has(key)) closeFd(fd);
-    else this.#idle.set(key, this.#made(fd));
+    if (this.#isClosed || this.#busy.has(key) || this.#idle.next?.isUnsynced === true) {
+      closeFd(fd);
+      return;
+    }
+    try {
+      this.#idle.set(key, this.#opened(fd));
+    } catch (error) {
+      if (!(error instanceof ErrnoError)) throw error;
+    }
   }
 
   release(key: string, file: WritableFile): void {
@@ -134,26 +144,26 @@ export class WritableFiles {
   }
 
   #add(key: string, fd: number): WritableFile {
-    let file: WritableFile;
-    try {
-      file = this.#made(fd);
-    } catch (error) {
-      closeFd(fd);
-      throw error;
-    }
+    const file = this.#opened(fd);
     file.hold();
     this.#busy.set(key, file);
     return file;
   }
 
-  #made(fd: number): WritableFile {
-    return new WritableFile(fd, {
-      work: this.#work,
-      closing: this.#closing,
-      onLost: () => {
-        this.#verifier.renew();
-      },
-    });
+  /** Takes over the descriptor; it is closed also when this throws. */
+  #opened(fd: number): WritableFile {
+    try {
+      return new WritableFile(fd, {
+        work: this.#work,
+        closing: this.#closing,
+        onLost: () => {
+          this.#verifier.renew();
+        },
+      });
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
   }
 
   #rest(key: string, file: WritableFile): void {

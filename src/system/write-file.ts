@@ -117,11 +117,17 @@ export function syncOnPool(fd: number, dataOnly = false): Promise<void> {
 
 const SYNC_FILE_RANGE_WRITE = 2;
 
+/** What is no error of a disk: not a file for it (ESPIPE), or a kernel that does not let us. */
+const NOT_POSSIBLE: readonly number[] = [ERRNO.EINVAL, ERRNO.ENOSYS, ERRNO.EPERM, ERRNO.ESPIPE];
+
 /**
  * Has the disk begin with what the page cache has of a range, without waiting for it: sync_file_range(2). It may wait for
  * the journal of the file system, as making a file does, and where the disk has more to do than its queue can hold.
- * Nothing comes of it where that cannot be done: fsync(2) tells.
+ *
+ * @throws ErrnoError EIO, ENOSPC, EDQUOT: pages may be lost, and a later fsync(2) may not tell
  */
 export function startWriteback(fd: number, offset: bigint, length: number): void {
-  libc.syncFileRange(fd, offset, length, SYNC_FILE_RANGE_WRITE);
+  if (libc.syncFileRange(fd, offset, length, SYNC_FILE_RANGE_WRITE) >= 0) return;
+  const errno = lastErrno();
+  if (!NOT_POSSIBLE.includes(errno)) throw new ErrnoError(errno, 'sync_file_range');
 }

@@ -9,6 +9,8 @@ import { lookup } from '../../src/store/operations.ts';
 import { changeKey } from '../../src/store/page-file.ts';
 import type { Store, StoreNode } from '../../src/store/store.ts';
 import { write } from '../../src/store/write-operations.ts';
+import { ErrnoError } from '../../src/system/errno.ts';
+import { closeFd } from '../../src/system/files.ts';
 import { becomeServer } from '../../src/system/identity.ts';
 import { bytes, makePlace, notPrivileged, openStore, server, user } from './fixtures.ts';
 
@@ -56,6 +58,50 @@ t.test('a file that was made stays open for who made it, and is no more than a w
     makeNode(server, { directory, name }, { type: 'file', mode: 0o600 });
   }
   t.equal(store.writing.count, OPEN_WRITERS_MAX);
+});
+
+t.test('a file that is made takes no place from one that is still to be synced', async (t) => {
+  const place = makePlace(t);
+  const store = openStore(t, place);
+  const directory = store.resolve(store.rootHandle('tree'));
+  for (let index = 0; index < OPEN_WRITERS_MAX; index += 1) {
+    fs.writeFileSync(path.join(place.directory, `${index}`), '');
+    await write(server, find(store, `${index}`), 0n, [Buffer.from('x')], 'page-cache');
+  }
+  const make = (name: string): StoreNode =>
+    makeNode(server, { directory, name: bytes(name) }, { type: 'file', mode: 0o600 });
+  const made = make('more');
+  t.equal(store.writing.count, OPEN_WRITERS_MAX);
+  await write(server, made, 0n, [Buffer.from('text')], 'all-on-disk');
+  t.equal(fs.readFileSync(path.join(place.directory, 'more'), 'latin1'), 'text');
+});
+
+t.test('a file that gets no handle is not left behind', async (t) => {
+  const place = makePlace(t);
+  const store = openStore(t, place);
+  const directory = store.resolve(store.rootHandle('tree'));
+  const make = (): StoreNode =>
+    makeNode(server, { directory, name: bytes('file') }, { type: 'file', mode: 0o600 });
+  const descriptors = fs.readdirSync('/proc/self/fd').length;
+  const adopt = store.adopt.bind(store);
+  store.adopt = (_tree, fd) => {
+    closeFd(fd);
+    throw new ErrnoError('EMFILE', 'openat');
+  };
+  t.throws(make, { code: 'EMFILE' });
+  t.equal(fs.readdirSync('/proc/self/fd').length, descriptors);
+  t.notOk(fs.existsSync(path.join(place.directory, 'file')));
+  store.adopt = (_tree, fd) => {
+    closeFd(fd);
+    fs.unlinkSync(path.join(place.directory, 'file'));
+    fs.writeFileSync(path.join(place.directory, 'file'), 'of another');
+    throw new ErrnoError('EMFILE', 'openat');
+  };
+  t.throws(make, { code: 'EMFILE' });
+  t.equal(fs.readFileSync(path.join(place.directory, 'file'), 'latin1'), 'of another');
+  fs.unlinkSync(path.join(place.directory, 'file'));
+  store.adopt = adopt;
+  t.doesNotThrow(make);
 });
 
 t.test('a store that closes keeps no file that is made', async (t) => {

@@ -3,7 +3,13 @@ import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { writeHere, writeNowait, writeOnPool, syncOnPool } from '../../src/system/write-file.ts';
+import {
+  startWriteback,
+  writeHere,
+  writeNowait,
+  writeOnPool,
+  syncOnPool,
+} from '../../src/system/write-file.ts';
 import { makeDirectory } from '../support/trees.ts';
 
 /** More pieces than one call takes (UIO_MAXIOV), empty ones among them. */
@@ -30,6 +36,21 @@ t.test('a write that would wait writes what it can, or nothing', (t) => {
   t.equal(statSync(path).size, bytes);
   closeSync(fd);
   t.end();
+});
+
+t.test('a disk can begin before it is waited for', async (t) => {
+  const path = join(makeDirectory(t), 'file');
+  const fd = openSync(path, 'w');
+  const offset = 5n * 1024n ** 3n;
+  writeHere(fd, [Buffer.from('far away')], offset);
+  startWriteback(fd, offset, 8);
+  await syncOnPool(fd);
+  closeSync(fd);
+  t.equal(statSync(path).size, Number(offset) + 8);
+  t.throws(() => startWriteback(fd, 0n, 8), { code: 'EBADF', syscall: 'sync_file_range' });
+  const device = openSync('/dev/null', 'w');
+  t.doesNotThrow(() => startWriteback(device, 0n, 8), 'nothing to begin with');
+  closeSync(device);
 });
 
 t.test('errors', async (t) => {
