@@ -354,8 +354,12 @@ export async function startCapture(options: {
   }
   const decode = async (filter: string) => {
     const decodeAs = options.ports.flatMap((port) => ['-d', `tcp.port==${port},rpc`]);
-    const unknown = ['-o', 'rpc.dissect_unknown_programs:TRUE']; // ours beside NFS
-    const result = await runTool('tshark', ['-n', '-r', pcap, ...decodeAs, ...unknown, '-Y', filter]);
+    const preferences = [
+      ...['-o', 'rpc.dissect_unknown_programs:TRUE'], // ours beside NFS
+      // Two CPUs send the segments of one connection: they may be seen in another order than they were sent in.
+      ...['-o', 'tcp.reassemble_out_of_order:TRUE'],
+    ];
+    const result = await runTool('tshark', ['-n', '-r', pcap, ...decodeAs, ...preferences, '-Y', filter]);
     if (result.status !== 0) throw new Error(`tshark: ${result.stderr}`);
     return result.stdout
       .toString()
