@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --initial-old-space-size=128 --interrupt-budget=20000
+#!/usr/bin/env -S node --initial-old-space-size=128 --interrupt-budget=20000 --v8-pool-size=1
 /** The command line: composition only, one file a command. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';

@@ -165,7 +165,7 @@ export class ServerLink {
   }
 
   /** As nfs, for whoever must know whether the call may have run before the answer came: see OnceAnswer. */
-  async nfsOnce<K extends NfsProcedure>(
+  nfsOnce<K extends NfsProcedure>(
     name: K,
     args: ArgsOf<(typeof NFS_PROCEDURES)[K]>,
     waiter: Waiter,
@@ -185,7 +185,7 @@ export class ServerLink {
       const xid = freshXid();
       let transmissions = 0;
       const result = await this.#persist(waiter, (session, timeoutMs) =>
-        this.#as(session, waiter, timeoutMs, async (credential) => {
+        this.#as(session, waiter, timeoutMs, (credential) => {
           // What a closed session is given is not sent.
           if (session.closed === undefined) transmissions += 1;
           if (session.takesEffectOnce) mayHaveRunBefore = false;

@@ -93,6 +93,8 @@ export class KernelDriver implements FuseDriver, KernelServices {
   #initialized = false;
   #stopping = false;
   #closed = false;
+  /** Answers that nobody waits for: those that somebody waits for go first. */
+  readonly #unawaited: (() => void)[] = [];
   #watch: Watch | undefined;
   #onEnd: (() => void) | undefined;
   #onCrash: ((error: unknown) => void) | undefined;
@@ -175,6 +177,8 @@ export class KernelDriver implements FuseDriver, KernelServices {
       }
     } catch (error) {
       this.#onCrash?.(error);
+    } finally {
+      for (const answer of this.#unawaited.splice(0)) answer();
     }
   }
 
@@ -221,7 +225,8 @@ export class KernelDriver implements FuseDriver, KernelServices {
     }
     const answer = handler.handle(this.#operations, { ...request, context: pending });
     if (!(answer instanceof Promise)) {
-      this.#reply(opcode, unique, answer);
+      if (handler.isAwaited === false) this.#unawaited.push(() => this.#reply(opcode, unique, answer));
+      else this.#reply(opcode, unique, answer);
       return;
     }
     this.#pending.set(unique, pending);

@@ -16,6 +16,8 @@ export type ReplyBody = readonly Uint8Array[];
 
 export interface RequestHandler {
   readonly name: string;
+  /** False where no program waits for the answer. */
+  readonly isAwaited?: false;
   /** Runs the operation; the returned value is the errno or the reply's body. */
   handle(operations: Operations, request: Request): Answer<ReplyBody>;
 }

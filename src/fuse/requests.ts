@@ -107,6 +107,7 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
     FUSE_OPCODE.RELEASE,
     {
       name: 'RELEASE',
+      isAwaited: false,
       handle: (operations, { body }) => {
         operations.release(fuse_release_in.decode(body).fh);
         return EMPTY;
@@ -145,6 +146,7 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
     FUSE_OPCODE.RELEASEDIR,
     {
       name: 'RELEASEDIR',
+      isAwaited: false,
       handle: (operations, { body }) => {
         operations.releasedir(fuse_release_in.decode(body).fh);
         return EMPTY;

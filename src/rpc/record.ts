@@ -12,22 +12,38 @@ const JOIN_BELOW_BYTES = 4096;
 
 /** Puts a record mark before a record: one fragment, its data by reference. */
 export function frameRecord(chunks: readonly Uint8Array[]): Uint8Array[] {
-  let length = 0;
-  for (const chunk of chunks) length += chunk.length;
-  const header = (length | LAST_FRAGMENT) >>> 0;
+  const length = lengthOf(chunks);
   if (length <= JOIN_BELOW_BYTES) {
     const joined = Buffer.allocUnsafe(HEADER_BYTES + length);
-    joined.writeUInt32BE(header, 0);
-    let at = HEADER_BYTES;
-    for (const chunk of chunks) {
-      joined.set(chunk, at);
-      at += chunk.length;
-    }
+    frameInto(joined, chunks);
     return [joined];
   }
   const mark = Buffer.allocUnsafe(HEADER_BYTES);
-  mark.writeUInt32BE(header, 0);
+  writeMark(mark, length);
   return [mark, ...chunks];
+}
+
+/** The same, copied to the start of `target`. Returns how many bytes it takes; 0 where they do not fit. */
+export function frameInto(target: Buffer, chunks: readonly Uint8Array[]): number {
+  const length = lengthOf(chunks);
+  if (HEADER_BYTES + length > target.length) return 0;
+  writeMark(target, length);
+  let at = HEADER_BYTES;
+  for (const chunk of chunks) {
+    target.set(chunk, at);
+    at += chunk.length;
+  }
+  return at;
+}
+
+function writeMark(target: Buffer, lengthBytes: number): void {
+  target.writeUInt32BE((lengthBytes | LAST_FRAGMENT) >>> 0, 0);
+}
+
+function lengthOf(chunks: readonly Uint8Array[]): number {
+  let length = 0;
+  for (const chunk of chunks) length += chunk.length;
+  return length;
 }
 
 /**

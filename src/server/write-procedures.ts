@@ -90,11 +90,12 @@ type Writing = Pick<Handlers<typeof NFS_PROCEDURES, ServerContext>, 'WRITE' | 'C
  */
 export function writeProcedures(store: Store): Writing {
   const writeTo = async (
-    { node, identity }: Target,
+    { node, status: before, identity }: Target,
     { offset, stable }: WRITE3args,
     data: readonly Uint8Array[],
   ): Promise<WRITE3res> => {
-    const { bytes, verifier, status } = await write(identity, node, offset, data, STABILITY[stable]);
+    const stability = STABILITY[stable];
+    const { bytes, verifier, status } = await write(identity, node, offset, data, stability, before);
     // A file deleted meanwhile has no attributes that would be of use.
     const after = status.nlink === 0 ? null : fattr3ToSend(node, node.handle, status);
     return { status: NFS3_OK, wcc: wccOf(after), count: bytes, committed: stable, verf: verifier };

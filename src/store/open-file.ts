@@ -135,6 +135,8 @@ export async function readInto(file: ReadFile, offset: bigint, target: Uint8Arra
 export interface FileToOpen {
   fd: number;
   key: string;
+  /** Its attributes, where they were looked at in this turn. */
+  status?: FileStatus | undefined;
 }
 
 /** The files that a store has open for reading, by handle and identity. */
@@ -153,7 +155,7 @@ export class OpenFiles {
    * is being broken; StoreError STALE for a deleted file.
    */
   open(identity: Identity, file: FileToOpen): ReadFile {
-    const status = regularFileStatus(file.fd);
+    const status = regularFileStatus(file);
     const key = `${file.key}/${identity.uid}:${identity.gid}:${groupsKey(identity.groups)}`;
     const known = this.#cache.get(key);
     // Modes, owners and ACLs do not change without ctime.
@@ -192,13 +194,12 @@ function groupsKey(groups: readonly number[]): string {
 
 /** Opens a file anew, with the checks of OpenFiles.open; the caller closes it. */
 export function openChecked(identity: Identity, pathFd: number): { fd: number; status: FileStatus } {
-  const status = regularFileStatus(pathFd);
+  const status = regularFileStatus({ fd: pathFd });
   return { fd: openForReading(identity, pathFd, status), status };
 }
 
 /** EISDIR, EINVAL for what is no regular file, which must never be opened; StoreError STALE for a deleted one. */
-export function regularFileStatus(pathFd: number): FileStatus {
-  const status = statFd(pathFd);
+export function regularFileStatus({ fd, status = statFd(fd) }: Omit<FileToOpen, 'key'>): FileStatus {
   if (status.nlink === 0) throw new StoreError('STALE', 'the file was deleted');
   const type = status.mode & S_IFMT;
   if (type !== S_IFREG) throw new ErrnoError(type === S_IFDIR ? 'EISDIR' : 'EINVAL', 'open');

@@ -66,7 +66,7 @@ export function setAttributes(
   }
   if (mode !== undefined) {
     runAs(identity, () => {
-      chmodFd(node.fd, mode);
+      chmodFd(node.fd, mode, status);
     });
   }
   const { atime, mtime } = timesToSet(wanted);

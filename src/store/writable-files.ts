@@ -52,7 +52,7 @@ export class WritableFiles {
    * lease is being broken; StoreError STALE for a deleted file.
    */
   open(identity: Identity, file: FileToOpen): WritableFile {
-    const status = regularFileStatus(file.fd);
+    const status = regularFileStatus(file);
     const known = this.#busy.get(file.key) ?? this.#idle.take(file.key);
     if (known !== undefined) this.#busy.set(file.key, known);
     try {

@@ -30,6 +30,8 @@ const FILE_BYTES_MAX = 2n ** 63n - 1n;
  * Writes to a regular file as the caller. Guests that share its pages have lost them when this resolves. Rejects with an
  * ErrnoError or a system error of Node's: those of WritableFiles.open at once; EFBIG, also where the bytes would
  * end beyond 2^63 - 1, with nothing written; ENOSPC, EDQUOT, EIO.
+ *
+ * @param status the attributes, where they were looked at in this turn
  */
 export async function write(
   identity: Identity,
@@ -37,12 +39,13 @@ export async function write(
   offset: bigint,
   pieces: Pieces,
   stability: Stability,
+  status?: FileStatus,
 ): Promise<WriteOutcome> {
   const { store, handle } = node;
   requireWritable(node);
   const key = changeKey(handle);
   const verifier = store.writeVerifier.bytes;
-  const file = store.writing.open(identity, { fd: node.fd, key });
+  const file = store.writing.open(identity, { fd: node.fd, key, status });
   try {
     const length = lengthOf(pieces);
     if (length > 0 && offset + BigInt(length) > FILE_BYTES_MAX) throw new ErrnoError('EFBIG', 'write');

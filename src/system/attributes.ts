@@ -1,14 +1,28 @@
 import { AT_EMPTY_PATH, AT_FDCWD, S_IFLNK, S_IFMT } from './constants.ts';
-import { ErrnoError } from './errno.ts';
+import { ERRNO, ErrnoError } from './errno.ts';
 import { statFd } from './files.ts';
-import { EMPTY_PATH, lastError, libc, pathArgument } from './libc.ts';
+import { EMPTY_PATH, kernel, lastErrno, lastError, libc, pathArgument } from './libc.ts';
 
 /** Calls that change the attributes of an open file; all but ftruncate take O_PATH descriptors, of links too. */
 
-/** chmod(2) with the low twelve bits of a mode. EOPNOTSUPP: a symbolic link, which has no mode of its own. */
-export function chmodFd(fd: number, mode: number): void {
+/** Linux 6.6. */
+let hasFchmodat2 = true;
+
+/**
+ * chmod(2) with the low twelve bits of a mode. EOPNOTSUPP: a symbolic link, which has no mode of its own.
+ *
+ * @param status its attributes, where they are known
+ */
+export function chmodFd(fd: number, mode: number, status = statFd(fd)): void {
   // Kernels before 6.6 would change some file systems' links.
-  if ((statFd(fd).mode & S_IFMT) === S_IFLNK) throw new ErrnoError('EOPNOTSUPP', 'fchmodat');
+  if ((status.mode & S_IFMT) === S_IFLNK) throw new ErrnoError('EOPNOTSUPP', 'fchmodat');
+  if (hasFchmodat2) {
+    if (kernel.fchmodat2(fd, EMPTY_PATH, mode, AT_EMPTY_PATH) >= 0) return;
+    const errno = lastErrno();
+    // Containers may answer EPERM for calls that they do not know; the older one tells then.
+    if (errno !== ERRNO.ENOSYS && errno !== ERRNO.EPERM) throw new ErrnoError(errno, 'fchmodat2');
+    if (errno === ERRNO.ENOSYS) hasFchmodat2 = false;
+  }
   if (libc.fchmodat(AT_FDCWD, pathArgument(`/proc/self/fd/${fd}`, 'fchmodat'), mode, 0) < 0) {
     throw lastError('fchmodat');
   }

@@ -136,6 +136,7 @@ const SYSCALL_NUMBERS = {
     fsconfig: 431,
     fsmount: 432,
     renameat2: 316,
+    fchmodat2: 452,
   },
   arm64: {
     getdents64: 61,
@@ -159,6 +160,7 @@ const SYSCALL_NUMBERS = {
     fsconfig: 431,
     fsmount: 432,
     renameat2: 276,
+    fchmodat2: 452,
   },
 } as const;
 
@@ -183,6 +185,8 @@ export const kernel = {
     syscallStructs(NR.openat2, fd, name, how, size, 0),
   faccessat2: (fd: number, name: Pointer, mode: number, flags: number) =>
     syscallPath(NR.faccessat2, fd, name, mode, flags, null),
+  fchmodat2: (fd: number, name: Pointer, mode: number, flags: number) =>
+    syscallPath(NR.fchmodat2, fd, name, mode, flags, null),
   nameToHandleAt: (fd: number, name: Pointer, handle: Pointer, mountId: Pointer, flags: number) =>
     syscallHandle(NR.name_to_handle_at, fd, name, handle, mountId, flags),
   openByHandleAt: (fd: number, handle: Pointer, flags: number) =>

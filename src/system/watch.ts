@@ -1,5 +1,9 @@
 import { pollHandle } from './libc.ts';
 
+function nothing(): void {
+  // Promise jobs run after it.
+}
+
 export interface Watch {
   /** Ends it; to be called before the descriptor is closed. */
   stop(): void;
@@ -11,16 +15,15 @@ export interface Watch {
  * between the kernel and the callback.
  */
 export function watchReadable(fd: number, onReadable: () => void): Watch {
-  let isWaiting = false;
   let isStopped = false;
   const handle = pollHandle(fd, () => {
-    if (isWaiting) return;
-    isWaiting = true;
-    // The native callback does not run promise jobs; the check phase, which follows at once, does.
-    setImmediate(() => {
-      isWaiting = false;
-      if (!isStopped) onReadable();
-    });
+    if (isStopped) return;
+    try {
+      onReadable();
+    } finally {
+      // The native callback does not run promise jobs; the check phase, which follows at once, does.
+      setImmediate(nothing);
+    }
   });
   return {
     stop: () => {

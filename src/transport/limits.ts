@@ -1,5 +1,7 @@
 /** Reading from a peer pauses while more than this many bytes of replies wait to be sent to it. */
 export const SEND_BUFFER_BYTES_MAX = 8 * 1024 * 1024;
+/** Records up to this size are sent at once where nothing else waits, in bytes. */
+export const SEND_NOW_BYTES_MAX = 16 * 1024;
 /** How long a closing connection may go on sending what is queued before it is cut off, in milliseconds. */
 export const CLOSE_FLUSH_MS = 5_000;
 /** How long a peer may take to end its half once all is sent, in milliseconds, where it may have sent more. */

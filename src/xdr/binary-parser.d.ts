@@ -1,6 +1,7 @@
 // binary-parser ships declarations that its package exports do not reach; this is the part used here.
 declare module 'binary-parser' {
   export class Parser {
+    create(constructorFn: new () => unknown): this;
     endianness(order: 'big' | 'little'): this;
     uint16(name: string): this;
     uint32(name: string): this;

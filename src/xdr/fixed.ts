@@ -158,6 +158,20 @@ export function checked<T, R extends T>(field: FixedField<T>, check: (value: T) 
 }
 
 /**
+ * What binary-parser makes for a whole parse. It sets these two in every one and deletes them at the end, which would turn
+ * its objects into hash tables. As they are none of its own, nothing happens; and what is nested in it is left alone.
+ */
+class Parsed {
+  set $parent(_: unknown) {
+    // See above.
+  }
+
+  set $root(_: unknown) {
+    // See above.
+  }
+}
+
+/**
  * Declares a structure of fixed size.
  *
  * @param name the structure's name in its specification; appears in errors
@@ -171,18 +185,19 @@ export function fixedStruct<F extends Record<string, FixedField<unknown>>>(
 ): FixedStruct<FixedValue<F>> {
   type Value = FixedValue<F>;
   const entries = Object.entries(fields) as unknown as readonly (readonly [string, FixedField<unknown>])[];
-  const parser = new Parser().endianness(endianness);
+  const fieldsParser = new Parser().endianness(endianness);
   let sizeBytes = 0;
   for (const [field, type] of entries) {
-    type.addTo(parser, field, endianness);
+    type.addTo(fieldsParser, field, endianness);
     sizeBytes += type.sizeBytes;
   }
+  const parser = new Parser().create(Parsed).nest('value', { type: fieldsParser });
   const decodeFields = (bytes: Uint8Array): Value => {
     // binary-parser hands out short buffers instead of failing, so the size is checked before it runs.
     if (bytes.length < sizeBytes) {
       throw new XdrError('TRUNCATED', `needs ${sizeBytes} bytes, ${bytes.length} left`);
     }
-    return parser.parse(bytes) as Value;
+    return (parser.parse(bytes) as { value: Value }).value;
   };
   const little = endianness === 'little';
 

@@ -17,6 +17,7 @@ import {
   fuse_interrupt_in,
   fuse_notify_inval_inode_out,
   fuse_out_header,
+  fuse_release_in,
   fuse_rename2_in,
   fuse_write_in,
   fuse_write_out,
@@ -34,6 +35,7 @@ import { closeFd } from '../../src/system/files.ts';
 import { makeDirectory } from '../support/trees.ts';
 import { fakeOperations } from './fake-operations.ts';
 
+const ENOENT = 2;
 const REPLY_BYTES_MAX = 64 * 1024;
 /** How often, and how many times, a reply is looked for: 10 s in all. */
 const POLL_MS = 5;
@@ -194,6 +196,27 @@ t.test('bytes of a WRITE that were taken outlive the requests after it', async (
       `WRITE ${index + 1}`,
     );
   }
+});
+
+t.test('RELEASE, which nobody waits for, is answered after what came with it', async (t) => {
+  const released: bigint[] = [];
+  const release = (fileHandle: bigint): void => void released.push(fileHandle);
+  const getattr = (): number => ENOENT;
+  const kernel = startDriver(t, { release, releasedir: release, getattr });
+  const body = fuse_release_in.encode({ fh: 5n, flags: 0, release_flags: 0, lock_owner: 0n });
+  kernel.send(FUSE_OPCODE.RELEASE, 2n, body);
+  kernel.send(FUSE_OPCODE.GETATTR, 4n, Buffer.alloc(16));
+  kernel.send(FUSE_OPCODE.RELEASEDIR, 6n, body);
+  const replies = [await kernel.reply(), await kernel.reply(), await kernel.reply()];
+  t.same(
+    replies.map(({ unique }) => unique),
+    [4n, 2n, 6n],
+  );
+  t.same(
+    replies.map(({ error }) => error),
+    [-ENOENT, 0, 0],
+  );
+  t.same(released, [5n, 5n]);
 });
 
 t.test('ENOSYS of an operation is not said to the kernel, which would never ask again', async (t) => {

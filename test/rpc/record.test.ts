@@ -2,7 +2,7 @@ import { deepStrictEqual } from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
 import { RECORD_BYTES_MAX, RECORD_EMPTY_FRAGMENTS_MAX } from '../../src/rpc/limits.ts';
-import { RecordDecoder, frameRecord } from '../../src/rpc/record.ts';
+import { RecordDecoder, frameInto, frameRecord } from '../../src/rpc/record.ts';
 
 const LAST = 0x80000000;
 
@@ -27,6 +27,16 @@ t.test('one record is one last fragment', async (t) => {
   t.equal(framed.length, 1, 'a small record is one write');
   t.equal(Buffer.concat(framed).toString('hex'), '800000056162636465');
   t.equal(Buffer.concat(frameRecord([])).toString('hex'), '80000000');
+});
+
+t.test('a record is put into memory that is there, where it fits', async (t) => {
+  const chunks = [Buffer.from('ab'), Buffer.from('cde')];
+  const target = Buffer.alloc(12, 'x');
+  t.equal(frameInto(target, chunks), 9);
+  t.same(target.subarray(0, 9), Buffer.concat(frameRecord(chunks)));
+  t.equal(target.toString('latin1', 9), 'xxx', 'what follows is left alone');
+  t.equal(frameInto(Buffer.alloc(9), chunks), 9);
+  t.equal(frameInto(Buffer.alloc(8), chunks), 0);
 });
 
 t.test('a large record keeps its chunks by reference', async (t) => {

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { RpcConnection } from '../../src/rpc/connection.ts';
 import type { RpcError } from '../../src/rpc/error.ts';
-import { frameRecord } from '../../src/rpc/record.ts';
+import { RecordDecoder, frameRecord } from '../../src/rpc/record.ts';
 import type { Endpoint } from '../../src/transport/endpoint.ts';
 import { SEND_BUFFER_BYTES_MAX } from '../../src/transport/limits.ts';
 import { listen } from '../../src/transport/listen.ts';
@@ -94,6 +94,29 @@ t.test('a peer that does not read stops being read', async (t) => {
   t.notOk(transport.socket.isPaused());
   socket.destroy();
   await closed;
+});
+
+t.test('small records arrive whole and in order at a peer that reads late', async (t) => {
+  const [transport, socket] = await bareEnds(t);
+  void closeOf(transport);
+  const RECORDS = 4000;
+  const recordOf = (index: number): Buffer => Buffer.alloc(1 + ((index * 37) % 3000), index % 251);
+  const sent: number[] = [];
+  for (let index = 0; index < RECORDS; index += 1) {
+    transport.send([recordOf(index)], () => sent.push(index));
+  }
+  t.ok(sent.length > 0, 'the first ones left at once');
+  t.ok(sent.length < RECORDS, 'and not all of them');
+  const received: Buffer[] = [];
+  const decoder = new RecordDecoder((record) => received.push(Buffer.concat(record)));
+  socket.on('data', (chunk: Buffer) => decoder.push(chunk));
+  while (received.length < RECORDS || sent.length < RECORDS) await nextTurn();
+  t.ok(received.every((record, index) => record.equals(recordOf(index))));
+  t.same(
+    sent,
+    Array.from({ length: RECORDS }, (_, index) => index),
+    'onSent ran for each of them, in order',
+  );
 });
 
 t.test('onSent runs once for records the peer never took', async (t) => {

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import t from 'tap';
 import {
   checked,
@@ -117,4 +118,16 @@ t.test('a structure of no fields has no bytes', async (t) => {
   t.equal(empty.sizeBytes, 0);
   t.strictSame(empty.decode(new Uint8Array(0)), {});
   t.equal(empty.encode({}).length, 0);
+});
+
+t.test('what is decoded is no hash table', async (t) => {
+  setFlagsFromString('--allow-natives-syntax');
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval -- V8 has no other way to tell
+  const isFast = new Function('object', 'return %HasFastProperties(object)') as (object: object) => boolean;
+  const decoded = declare('big').decode(Buffer.from(HEX.big.replaceAll(' ', ''), 'hex'));
+  for (const object of [decoded, decoded.inner, decoded.inner.deep]) t.ok(isFast(object));
+  const { short, ...others } = decoded;
+  const table: Record<string, unknown> = { short, ...others };
+  delete table.short;
+  t.notOk(isFast(table), 'as what had something deleted is');
 });
