@@ -41,6 +41,9 @@ const moved = async ({ status }: RunningMount): Promise<{ calls: number; mapped:
   };
 };
 
+/** How often everything is read anew until nothing of it was read twice. */
+const READINGS_AGAIN = 4;
+
 t.test('the same bytes, and hardly any of them over sockets', { skip }, async (t) => {
   const sizes = { big: 40 * MIB + 12_345, middle: 3 * MIB, page: 4096, tiny: 7, empty: 0 };
   const { contents, server, mount, point, tree } = await scene(t, sizes);
@@ -60,7 +63,19 @@ t.test('the same bytes, and hardly any of them over sockets', { skip }, async (t
   const status = await mount.status();
   t.match(status, { level: 'segments', openFiles: { mapped: 1, wire: 0, passthrough: 0 }, wireBytes: '0' });
   t.equal(status.calls.READ, undefined);
-  t.equal(status.mappedBytes, String(payload));
+  let mapped = Number(status.mappedBytes);
+  // A kernel that takes pages back of its own accord (DAMON) may do so before they were used, and then reads them twice.
+  for (let again = 0; mapped !== payload && again < READINGS_AGAIN; again += 1) {
+    t.comment(`${mapped} bytes were read, of ${payload}`);
+    t.ok(mapped > payload, 'no byte came in another way');
+    const before = Number((await mount.status()).mappedBytes);
+    for (const [name, bytes] of contents) {
+      await dropCache(join(point, name));
+      t.same(await worker.ask({ op: 'digest', name }), { value: sha256(bytes) }, name);
+    }
+    mapped = Number((await mount.status()).mappedBytes) - before;
+  }
+  t.equal(mapped, payload);
   const open = readdirSync(`/proc/${mount.pid}/fd`).map((fd) => {
     try {
       return readlinkSync(`/proc/${mount.pid}/fd/${fd}`);
