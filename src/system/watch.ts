@@ -1,9 +1,5 @@
 import { pollHandle } from './libc.ts';
 
-function nothing(): void {
-  // Promise jobs run after it.
-}
-
 export interface Watch {
   /** Ends it; to be called before the descriptor is closed. */
   stop(): void;
@@ -32,4 +28,8 @@ export function watchReadable(fd: number, onReadable: () => void): Watch {
       handle.close();
     },
   };
+}
+
+function nothing(): void {
+  // Promise jobs run after it.
 }
