@@ -63,7 +63,9 @@ export class AttributeSetting {
     if (changes.dropsSetIds === true) {
       // Where nothing else is asked for, the server has not been asked at all: as chown(2) of nothing.
       const isAlone = !isAboutInode(changes) && changes.size === undefined;
-      await this.#dropSetIds(inode, caller, isAlone ? [caller, ...openers] : openers);
+      const refused = await this.#dropSetIds(inode, caller, isAlone ? [caller, ...openers] : openers);
+      // Where nobody can write the file it is no write that asks, and whoever may not change the mode is told.
+      if (isAlone && openers.length === 0 && refused !== 0) return refused;
     }
     return this.attributes(inode, caller);
   }
@@ -72,16 +74,20 @@ export class AttributeSetting {
    * Clears set-user-id and set-group-id as far as the server would not. It does so itself, unless root writes; but bytes are
    * written in the name of who opened the file, which may be root, whoever has the descriptor now. Whom the server does
    * not let change the mode is not root there.
+   *
+   * @returns what the last of them was told, 0 where nothing is left to clear
    */
-  async #dropSetIds(inode: Inode, caller: Caller, openers: readonly Caller[]): Promise<void> {
+  async #dropSetIds(inode: Inode, caller: Caller, openers: readonly Caller[]): Promise<Errno> {
     const asked = new Set<string>();
+    let errno: Errno = 0;
     for (const opener of openers) {
       const mode = withoutSetIds(inode.attributes.mode);
-      if (mode === (inode.attributes.mode & MODE_BITS)) return;
+      if (mode === (inode.attributes.mode & MODE_BITS)) return 0;
       if (asked.has(opener.key)) continue;
       asked.add(opener.key);
-      await this.change(inode, { mode }, caller, opener);
+      errno = await this.change(inode, { mode }, caller, opener);
     }
+    return errno;
   }
 
   /** The same without looking at the file afterwards. */

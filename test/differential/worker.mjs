@@ -8,8 +8,10 @@
  * open files: a directory is removed or replaced while a file without a name is open, which may have its kept name there;
  * the right to a file is taken from somebody, root and its owner apart, who has it open (section 4.4: servers check
  * every READ and WRITE); and root writes a file with set-id bits by the descriptor of somebody else, in whose name the
- * server then clears them, as for a mapping. With `by-path` a directory that is open is not removed or replaced, either:
- * libfuse 2 knows files by their paths (docs/operations.md). `skip` lists what another run skipped.
+ * server then clears them, as for a mapping; and the times of a directory are set while such a file is open, whose kept name
+ * goes with its last close, and changes them again. With `by-path` a directory that is open is not removed or replaced,
+ * nor is anything set of a FIFO that is open and has no name: libfuse 2 knows files by their paths (docs/operations.md).
+ * `skip` lists what another run skipped.
  */
 import { Buffer } from 'node:buffer';
 import fs from 'node:fs';
@@ -206,15 +208,31 @@ function keepsSetIds({ op, slot, to, as = 'root' }) {
   return (as === 'root' || op === 'mapWrite') && (fs.fstatSync(slots.get(target)).mode & SET_IDS) !== 0;
 }
 
+const hasNoName = (fd) => fs.fstatSync(fd).nlink === 0;
+
+/** Whether the times of a directory are set that may have the kept name of a file. */
+function setsTimesAround({ op, slot, path }) {
+  let file;
+  if (op === 'futimes' && slots.has(slot)) file = fs.fstatSync(slots.get(slot));
+  else if (op === 'utimes') attempt(() => void (file = fs.statSync(path)));
+  else if (op === 'lutimes') attempt(() => void (file = fs.lstatSync(path)));
+  return file?.isDirectory() === true && [...slots.values()].some(hasNoName);
+}
+
+/** Whether something is set of a FIFO that has no path any more. */
+function setsNameless({ op, slot }) {
+  if (!['futimes', 'fchmod'].includes(op) || !slots.has(slot)) return false;
+  return fs.fstatSync(slots.get(slot)).isFIFO() && hasNoName(slots.get(slot));
+}
+
 function isUnsayable(operation, judge) {
   const { op, path, to } = operation;
-  if (takesRights(operation) || keepsSetIds(operation)) return true;
+  const isByPath = judge === 'by-path';
+  if (takesRights(operation) || keepsSetIds(operation) || setsTimesAround(operation)) return true;
+  if (isByPath && setsNameless(operation)) return true;
   const directory = op === 'rmdir' ? path : op === 'rename' ? to : undefined;
   if (directory === undefined || attempt(() => kindOf(directory).type) !== 'directory') return false;
-  return [...slots.values()].some((fd) => {
-    const stat = fs.fstatSync(fd);
-    return stat.nlink === 0 || (judge === 'by-path' && stat.isDirectory());
-  });
+  return [...slots.values()].some((fd) => hasNoName(fd) || (isByPath && fs.fstatSync(fd).isDirectory()));
 }
 
 const top = process.cwd();

@@ -1,8 +1,11 @@
 /** Files whose last name was removed here, and that somebody still has open without the gateway's knowing: FIFOs, O_PATH. */
+import { constants } from 'node:fs';
 import t from 'tap';
+import { NFSSTAT3 } from '../../src/nfs3/status.ts';
 import { bytes, context, mountTree, ok, TreeServer } from './tree-server.ts';
 
 const ROOT = 1n;
+const EPERM = 1;
 const ESTALE = 116;
 const S_IFIFO = 0o010000;
 const S_IFMT = 0o170000;
@@ -41,3 +44,18 @@ t.test('chown of nothing clears set-id bits, as the kernel asks for', async (t) 
   t.equal(attributes.mode & 0o7777, 0o755);
   t.equal(server.at('program')?.attributes.mode, 0o755);
 });
+
+t.test(
+  'chown of nothing by whoever may not change the mode is refused, unless it may be a write that asks',
+  async (t) => {
+    const server = new TreeServer();
+    const { gateway } = mountTree(t, { server });
+    const made = await ok(gateway.mknod(ROOT, bytes('program'), 0o4755, NO_DEVICE, context()));
+    server.refusals.SETATTR = NFSSTAT3.NFS3ERR_PERM;
+    t.equal(await gateway.setattr(made.nodeId, { dropsSetIds: true }, context()), EPERM);
+    const { fileHandle } = await ok(gateway.open(made.nodeId, constants.O_WRONLY, context()));
+    server.refusals.SETATTR = NFSSTAT3.NFS3ERR_PERM;
+    await ok(gateway.setattr(made.nodeId, { dropsSetIds: true }, context()));
+    gateway.release(fileHandle);
+  },
+);
