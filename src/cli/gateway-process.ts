@@ -1,6 +1,7 @@
 /** The gateway in this process: session, file system, driver, status socket; until the mount ends. */
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Callbacks } from '../client/callbacks.ts';
 import { authSysCredential } from '../client/credential.ts';
 import { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
@@ -63,6 +64,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
     bootId: bootId(),
     only: options.route,
     credential,
+    callbacks: new Callbacks(),
     reservedPort: options.reservedPort,
   });
   const first = await routes.open();

@@ -22,3 +22,5 @@ export const UNMAP_DELAY_MS = 50;
  * client (KEPT_CALLS_PER_CLIENT_MAX), which leaves room for those that were given up.
  */
 export const ONCE_CALLS_IN_FLIGHT_MAX = 64;
+/** Calls of a server that a guest has under way; no more are read until one is answered. */
+export const CALLBACKS_IN_FLIGHT_MAX = 64;

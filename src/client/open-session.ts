@@ -71,7 +71,7 @@ export async function openSession(target: SessionTarget): Promise<Session> {
   const { channel } = outcome;
   let connection: RpcConnection | undefined;
   try {
-    connection = new RpcConnection(await reach(target, target.endpoint));
+    connection = new RpcConnection(await reach(target, target.endpoint), target.callbacks?.serving());
     const peer = await sayHello(connection, target, outcome);
     // First whose calls these are; the server takes them in their order, so nobody waits for the answer.
     const said = peer?.knowsClient === true ? sayClient(connection, target) : undefined;

@@ -24,6 +24,7 @@ import { RpcConnection } from '../rpc/connection.ts';
 import { RpcError, type RpcErrorCode } from '../rpc/error.ts';
 import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
 import { type Endpoint } from '../transport/endpoint.ts';
+import type { Callbacks } from './callbacks.ts';
 import type { WideCredential } from './credential.ts';
 import { PING_AFTER_MS, UNMAP_DELAY_MS } from './limits.ts';
 import { Shorthands } from './shorthands.ts';
@@ -45,6 +46,8 @@ export interface SessionTarget {
   readonly reservedPort?: boolean;
   /** Says whose calls they are, over all sessions of a mount; without it a call that is sent again may run again. */
   readonly clientId?: Uint8Array | undefined;
+  /** Answers what the server calls here; default: such calls end the connection. */
+  readonly callbacks?: Callbacks | undefined;
   /** Credential of the MNT call; default AUTH_NONE. */
   readonly credential?: opaque_auth;
 }

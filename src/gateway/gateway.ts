@@ -1,30 +1,21 @@
 /** The file system behind the mount: FUSE operations in terms of NFS calls, grants and caches. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { errnoOfRpcError } from '../client/errno.ts';
-import type { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
-import type { fattr3 } from '../nfs3/types.ts';
 import { checkAccess } from './access-checks.ts';
-import type { AttributeTimes } from './attribute-times.ts';
-import { attributesOfFattr3, attributesOfStat } from './attributes.ts';
-import { Callers, type Caller, type CallerProcess } from './callers.ts';
-import { ChangeCalls, type ChangeParts } from './change-calls.ts';
-import { Creations } from './creations.ts';
-import type { DirtyBytes } from './dirty-bytes.ts';
+import { attributesOfStat } from './attributes.ts';
+import type { Caller } from './callers.ts';
 import { entryOf } from './entries.ts';
-import { ExtendedAttributes } from './extended-attributes.ts';
 import { statusOf, type GatewayStatus } from './gateway-status.ts';
-import { InodeTable, type Inode } from './inodes.ts';
-import { Knowledge } from './knowledge.ts';
-import { KnownDirectories } from './known-directories.ts';
-import { Listings } from './listings.ts';
-import { LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX, NAME_CACHE_ENTRIES_MAX, UNMOUNT_DRAIN_MS } from './limits.ts';
-import { Lookups } from './lookups.ts';
-import { NameCache } from './name-cache.ts';
-import { NameChanges } from './name-changes.ts';
-import { OpenFiles } from './open-files.ts';
-import type { DataPath } from './open-inode.ts';
+import {
+  makeParts,
+  type GatewayDependencies,
+  type GatewayOptions,
+  type GatewayParts,
+} from './gateway-parts.ts';
+import type { Inode } from './inodes.ts';
+import { LINK_TARGET_BYTES_MAX, NAME_BYTES_MAX, UNMOUNT_DRAIN_MS } from './limits.ts';
 import type {
   Answer,
   AttributeChanges,
@@ -43,10 +34,6 @@ import type {
   WriteData,
 } from './operations.ts';
 import { ROOT_NODE_ID } from './operations.ts';
-import { RecentNames } from './recent-names.ts';
-import type { RouteVerdict } from './route-selection.ts';
-import { SillyNames, type SillyJournal } from './silly-names.ts';
-import { Statistics } from './statistics.ts';
 import { StatusError } from './status-error.ts';
 
 const EIO = 5;
@@ -55,125 +42,32 @@ const ENAMETOOLONG = 36;
 const EOPNOTSUPP = 95;
 const ESTALE = 116;
 
-export interface GatewayOptions {
-  readonly attributeTimes: AttributeTimes;
-  /** Bytes of one READ, 4 KiB to 1 MiB. */
-  readonly rsizeBytes: number;
-  /** Bytes of one WRITE, 4 KiB to 1 MiB. */
-  readonly wsizeBytes: number;
-  /** The highest data path allowed. */
-  readonly dataPath: DataPath;
-  /** Whether every open asks the server for the file's attributes (default true); false is nfs(5) nocto. */
-  readonly closeToOpen?: boolean;
-  /** What programs see when a soft mount gives up; default EIO. */
-  readonly timedOutErrno?: number;
-  /** Another bound on written bytes than that of limits.ts. */
-  readonly dirty?: DirtyBytes;
-}
-
-export interface GatewayDependencies {
-  readonly link: ServerLink;
-  /** Attributes of the export's root, fetched with the first session. */
-  readonly rootAttributes: fattr3;
-  /** Why the route in use was taken, and what became of the others. */
-  readonly routes: { readonly why: string; readonly verdicts: readonly RouteVerdict[] };
-  readonly processOf: (pid: number) => CallerProcess;
-  /** Where silly names outlive this process; without it they stay on the server when it is killed. */
-  readonly sillyJournal?: SillyJournal | undefined;
-  readonly onWarning: (message: string, error: unknown) => void;
-}
-
 export class Gateway implements Operations {
-  readonly #link: ServerLink;
   readonly #options: GatewayOptions;
-  readonly #routes: GatewayDependencies['routes'];
-  readonly #onWarning: GatewayDependencies['onWarning'];
-  readonly #callers: Callers;
-  readonly #inodes: InodeTable;
-  readonly #names = new NameCache(NAME_CACHE_ENTRIES_MAX);
-  readonly #knowledge: Knowledge;
-  readonly #files: OpenFiles;
-  readonly #extendedAttributes: ExtendedAttributes;
-  readonly #listings: Listings;
-  readonly #lookups: Lookups;
-  readonly #creations: Creations;
-  readonly #changes: NameChanges;
-  readonly #silly: SillyNames;
-  readonly #recent: RecentNames;
-  readonly #directories: KnownDirectories;
-  readonly #statistics: Statistics;
+  readonly #dependencies: GatewayDependencies;
+  readonly #parts: GatewayParts;
 
   constructor(options: GatewayOptions, dependencies: GatewayDependencies) {
     this.#options = options;
-    this.#link = dependencies.link;
-    this.#routes = dependencies.routes;
-    this.#onWarning = dependencies.onWarning;
-    this.#callers = new Callers(dependencies.processOf);
-    this.#inodes = new InodeTable(
-      dependencies.link.session.rootHandle,
-      attributesOfFattr3(dependencies.rootAttributes),
-      options.attributeTimes,
-    );
-    this.#knowledge = new Knowledge(dependencies.link, this.#names, options.attributeTimes);
-    this.#recent = new RecentNames(this.#inodes);
-    this.#directories = new KnownDirectories(options.attributeTimes);
-    this.#silly = new SillyNames(
-      dependencies.link,
-      this.#inodes,
-      this.#knowledge,
-      dependencies.sillyJournal,
-      dependencies.onWarning,
-    );
-    const parts: ChangeParts = {
-      link: dependencies.link,
-      inodes: this.#inodes,
-      knowledge: this.#knowledge,
-      names: this.#names,
-      recent: this.#recent,
-      directories: this.#directories,
-      silly: this.#silly,
-    };
-    const calls = new ChangeCalls(parts);
-    this.#extendedAttributes = new ExtendedAttributes(
-      dependencies.link,
-      this.#knowledge,
-      dependencies.routes.why,
-    );
-    this.#files = new OpenFiles(dependencies.link, this.#inodes, this.#knowledge, {
-      rsizeBytes: options.rsizeBytes,
-      wsizeBytes: options.wsizeBytes,
-      dataPath: options.dataPath,
-      closeToOpen: options.closeToOpen ?? true,
-      attributeTimes: options.attributeTimes,
-      timedOutErrno: options.timedOutErrno,
-      dirty: options.dirty,
-      onWarning: dependencies.onWarning,
-    });
-    this.#listings = new Listings(parts, options.attributeTimes);
-    this.#lookups = new Lookups(parts, options.attributeTimes);
-    this.#creations = new Creations(parts, calls);
-    this.#changes = new NameChanges(parts, calls);
-    this.#statistics = new Statistics(dependencies.link, this.#knowledge);
-    this.#files.onClosed((inode) => {
-      this.#silly.closed(inode);
-    });
+    this.#dependencies = dependencies;
+    this.#parts = makeParts(options, dependencies);
   }
 
   init(kernel: KernelServices): void {
-    this.#knowledge.kernel = kernel;
-    this.#silly.removeLeftovers();
+    this.#parts.knowledge.kernel = kernel;
+    this.#parts.silly.removeLeftovers();
   }
 
   destroy(): void {
-    this.#files.close();
-    this.#names.clear();
-    this.#recent.clear();
-    this.#directories.clear();
+    this.#parts.files.close();
+    this.#parts.names.clear();
+    this.#parts.recent.clear();
+    this.#parts.directories.clear();
   }
 
   /** What the end of the mount leaves to do at the server; settles once it is done, or the link has ended. */
   finish(): Promise<void> {
-    return this.#silly.finish();
+    return this.#parts.silly.finish();
   }
 
   /**
@@ -183,12 +77,12 @@ export class Gateway implements Operations {
    * @returns how many bytes are left, which are lost
    */
   async drain(): Promise<number> {
-    if (this.#files.isDrained) return 0;
+    if (this.#parts.files.isDrained) return 0;
     const end = new AbortController();
     const late = delay(UNMOUNT_DRAIN_MS, undefined, { signal: end.signal }).catch(() => undefined);
-    await Promise.race([this.#files.drain(), late]);
+    await Promise.race([this.#parts.files.drain(), late]);
     end.abort();
-    return this.#files.writes.dirtyBytes;
+    return this.#parts.files.writes.dirtyBytes;
   }
 
   /**
@@ -198,35 +92,40 @@ export class Gateway implements Operations {
    * @returns whether it is another server than before
    */
   serverRestored(session: Session): boolean {
-    const root = this.#inodes.get(ROOT_NODE_ID);
+    const root = this.#parts.inodes.get(ROOT_NODE_ID);
     if (root === undefined || Buffer.from(root.handle).equals(session.rootHandle)) return false;
-    this.#inodes.replaceRoot(session.rootHandle);
-    this.#names.clear();
-    this.#recent.clear();
-    this.#directories.clear();
+    this.#parts.inodes.replaceRoot(session.rootHandle);
+    this.#parts.names.clear();
+    this.#parts.recent.clear();
+    this.#parts.directories.clear();
     return true;
   }
 
   status(): GatewayStatus {
-    return statusOf(this.#link, this.#routes, this.#files, this.#inodes.size);
+    return statusOf(
+      this.#dependencies.link,
+      this.#dependencies.routes,
+      this.#parts.files,
+      this.#parts.inodes.size,
+    );
   }
 
   lookup(parent: NodeId, name: Uint8Array, context: CallContext): Answer<Entry> {
-    const directory = this.#inodes.get(parent);
+    const directory = this.#parts.inodes.get(parent);
     if (directory === undefined) return ESTALE;
     if (name.length > NAME_BYTES_MAX) return ENAMETOOLONG;
-    const remembered = this.#lookups.remembered(directory, name, context.pid);
+    const remembered = this.#parts.lookups.remembered(directory, name, context.pid);
     if (remembered !== undefined) return remembered;
     const caller = this.#caller(context, directory);
-    return this.#guard(() => this.#lookups.ask(directory, name, caller, context.pid));
+    return this.#guard(() => this.#parts.lookups.ask(directory, name, caller, context.pid));
   }
 
   forget(nodeId: NodeId, lookups: bigint): void {
-    this.#inodes.forget(nodeId, lookups);
+    this.#parts.inodes.forget(nodeId, lookups);
   }
 
   getattr(nodeId: NodeId, context: CallContext): Answer<AttributesReply> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     const writer = inode.open?.writer;
     const held = inode.open?.held;
@@ -236,27 +135,31 @@ export class Gateway implements Operations {
       return inode.reply(this.#options.attributeTimes.acregminMs);
     }
     if (inode.remainingMs > 0 && writer?.hiddenEnd === undefined) return inode.reply();
-    return this.#guard(() => this.#files.attributes(inode, this.#caller(context, inode)));
+    return this.#guard(() => this.#parts.files.attributes(inode, this.#caller(context, inode)));
   }
 
   access(nodeId: NodeId, mask: number, context: CallContext): Answer<0> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     if (mask === 0) return 0;
     return this.#guard(async () => {
-      await this.#files.settled(inode, context);
-      return checkAccess(inode, mask, this.#knowledge, this.#caller(context, inode));
+      await this.#parts.files.settled(inode, context);
+      return checkAccess(inode, mask, this.#parts.knowledge, this.#caller(context, inode));
     });
   }
 
   readlink(nodeId: NodeId, context: CallContext): Answer<{ readonly target: Uint8Array }> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     return this.#guard(async () => {
       const caller = this.#caller(context, inode);
-      const reply = await this.#link.nfs('READLINK', { symlink: { data: inode.handle } }, caller);
-      this.#knowledge.learn(inode, reply.symlink_attributes);
-      if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
+      const reply = await this.#dependencies.link.nfs(
+        'READLINK',
+        { symlink: { data: inode.handle } },
+        caller,
+      );
+      this.#parts.knowledge.learn(inode, reply.symlink_attributes);
+      if (reply.status !== NFS3_OK) return this.#parts.knowledge.failed(inode, reply.status);
       const target = reply.data;
       if (target.length === 0 || target.length > LINK_TARGET_BYTES_MAX || target.includes(0)) return EIO;
       return { target };
@@ -264,10 +167,14 @@ export class Gateway implements Operations {
   }
 
   open(nodeId: NodeId, flags: number, context: CallContext): Answer<Opened> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     return this.#guard(async () =>
-      this.#silly.opened(inode, context, await this.#files.open(inode, flags, this.#caller(context, inode))),
+      this.#parts.silly.opened(
+        inode,
+        context,
+        await this.#parts.files.open(inode, flags, this.#caller(context, inode)),
+      ),
     );
   }
 
@@ -278,8 +185,8 @@ export class Gateway implements Operations {
     context: CallContext,
   ): Answer<readonly Uint8Array[]> {
     return (
-      this.#files.readHeld(fileHandle, offset, sizeBytes) ??
-      this.#guard(() => this.#files.read(fileHandle, offset, sizeBytes, context))
+      this.#parts.files.readHeld(fileHandle, offset, sizeBytes) ??
+      this.#guard(() => this.#parts.files.read(fileHandle, offset, sizeBytes, context))
     );
   }
 
@@ -289,7 +196,7 @@ export class Gateway implements Operations {
     whence: number,
     _context: CallContext,
   ): Outcome<{ readonly offset: bigint }> {
-    return this.#files.seek(fileHandle, offset, whence);
+    return this.#parts.files.seek(fileHandle, offset, whence);
   }
 
   write(
@@ -299,16 +206,16 @@ export class Gateway implements Operations {
     flags: number,
     context: CallContext,
   ): Answer<{ readonly writtenBytes: number }> {
-    const answer = this.#files.write(fileHandle, offset, data, flags, context);
+    const answer = this.#parts.files.write(fileHandle, offset, data, flags, context);
     return answer instanceof Promise ? this.#guard(() => answer) : answer;
   }
 
   flush(fileHandle: bigint, context: CallContext): Answer<0> {
-    return this.#guard(() => this.#files.flush(fileHandle, context));
+    return this.#guard(() => this.#parts.files.flush(fileHandle, context));
   }
 
   fsync(fileHandle: bigint, _dataOnly: boolean, context: CallContext): Answer<0> {
-    return this.#guard(() => this.#files.sync(fileHandle, context));
+    return this.#guard(() => this.#parts.files.sync(fileHandle, context));
   }
 
   /** NFSv3 cannot allocate: posix_fallocate(3) then writes zeros instead. */
@@ -317,15 +224,15 @@ export class Gateway implements Operations {
   }
 
   release(fileHandle: bigint): void {
-    this.#files.release(fileHandle);
+    this.#parts.files.release(fileHandle);
   }
 
   setattr(nodeId: NodeId, changes: AttributeChanges, context: CallContext): Answer<AttributesReply> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     return (
-      this.#files.keepAttributes(inode, changes, context) ??
-      this.#guard(() => this.#files.setattr(inode, changes, this.#caller(context, inode)))
+      this.#parts.files.keepAttributes(inode, changes, context) ??
+      this.#guard(() => this.#parts.files.setattr(inode, changes, this.#caller(context, inode)))
     );
   }
 
@@ -337,11 +244,11 @@ export class Gateway implements Operations {
     context: CallContext,
   ): Answer<Created> {
     return this.#in(parent, context, async (directory, caller) => {
-      const inode = await this.#creations.create(directory, name, mode, flags, caller);
+      const inode = await this.#parts.creations.create(directory, name, mode, flags, caller);
       if (typeof inode === 'number') return inode;
-      const opened = await this.#files.openCreated(inode, flags, caller, context);
+      const opened = await this.#parts.files.openCreated(inode, flags, caller, context);
       if (typeof opened !== 'number') return { entry: entryOf(inode, directory), opened };
-      this.#inodes.drop(inode);
+      this.#parts.inodes.drop(inode);
       return opened;
     });
   }
@@ -354,37 +261,41 @@ export class Gateway implements Operations {
     context: CallContext,
   ): Answer<Entry> {
     return this.#make(parent, context, (directory, caller) =>
-      this.#creations.mknod(directory, name, mode, device, caller),
+      this.#parts.creations.mknod(directory, name, mode, device, caller),
     );
   }
 
   mkdir(parent: NodeId, name: Uint8Array, mode: number, context: CallContext): Answer<Entry> {
     return this.#make(parent, context, (directory, caller) =>
-      this.#creations.mkdir(directory, name, mode, caller),
+      this.#parts.creations.mkdir(directory, name, mode, caller),
     );
   }
 
   symlink(parent: NodeId, name: Uint8Array, target: Uint8Array, context: CallContext): Answer<Entry> {
     return this.#make(parent, context, (directory, caller) =>
-      this.#creations.symlink(directory, name, target, caller),
+      this.#parts.creations.symlink(directory, name, target, caller),
     );
   }
 
   link(nodeId: NodeId, newParent: NodeId, newName: Uint8Array, context: CallContext): Answer<Entry> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     return this.#make(newParent, context, async (directory, caller) => {
-      await this.#files.allSettled(caller);
-      return this.#changes.link(inode, directory, newName, caller);
+      await this.#parts.files.allSettled(caller);
+      return this.#parts.changes.link(inode, directory, newName, caller);
     });
   }
 
   unlink(parent: NodeId, name: Uint8Array, context: CallContext): Answer<0> {
-    return this.#in(parent, context, (directory, caller) => this.#changes.unlink(directory, name, caller));
+    return this.#in(parent, context, (directory, caller) =>
+      this.#parts.changes.unlink(directory, name, caller),
+    );
   }
 
   rmdir(parent: NodeId, name: Uint8Array, context: CallContext): Answer<0> {
-    return this.#in(parent, context, (directory, caller) => this.#changes.rmdir(directory, name, caller));
+    return this.#in(parent, context, (directory, caller) =>
+      this.#parts.changes.rmdir(directory, name, caller),
+    );
   }
 
   rename(
@@ -395,60 +306,67 @@ export class Gateway implements Operations {
     flags: number,
     context: CallContext,
   ): Answer<0> {
-    const target = this.#inodes.get(newParent);
+    const target = this.#parts.inodes.get(newParent);
     if (target === undefined) return ESTALE;
     return this.#in(parent, context, async (directory, caller) => {
-      await this.#files.allSettled(caller);
-      return this.#changes.rename(directory, name, target, newName, flags, caller);
+      await this.#parts.files.allSettled(caller);
+      return this.#parts.changes.rename(directory, name, target, newName, flags, caller);
     });
   }
 
   opendir(nodeId: NodeId, context: CallContext): Answer<Opened> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     const caller = this.#caller(context, inode);
-    return this.#listings.openAtOnce(inode, caller) ?? this.#guard(() => this.#listings.open(inode, caller));
+    return (
+      this.#parts.listings.openAtOnce(inode, caller) ??
+      this.#guard(() => this.#parts.listings.open(inode, caller))
+    );
   }
 
   readdir(fileHandle: bigint, cookie: bigint, sink: DirectorySink, context: CallContext): Answer<0> {
-    const open = this.#listings.find(fileHandle);
+    const open = this.#parts.listings.find(fileHandle);
     if (open === undefined) return EBADF;
-    return this.#guard(() => this.#listings.read(open, cookie, sink, this.#caller(context, open.inode)));
+    return this.#guard(() =>
+      this.#parts.listings.read(open, cookie, sink, this.#caller(context, open.inode)),
+    );
   }
 
   releasedir(fileHandle: bigint): void {
-    this.#listings.release(fileHandle);
+    this.#parts.listings.release(fileHandle);
   }
 
   fsyncdir(fileHandle: bigint, _dataOnly: boolean, context: CallContext): Answer<0> {
-    const open = this.#listings.find(fileHandle);
+    const open = this.#parts.listings.find(fileHandle);
     if (open === undefined) return EBADF;
-    return this.#guard(() => this.#changes.syncDirectory(open.inode, this.#caller(context, open.inode)));
+    return this.#guard(() =>
+      this.#parts.changes.syncDirectory(open.inode, this.#caller(context, open.inode)),
+    );
   }
 
   statfs(nodeId: NodeId, context: CallContext): Answer<FileSystemStatistics> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     // umount(8) asks before it unmounts, and must not wait for a server that is away.
-    if (!this.#link.isConnected) return this.#statistics.last;
-    return this.#guard(() => this.#statistics.ask(inode, this.#caller(context, inode)));
+    if (!this.#dependencies.link.isConnected) return this.#parts.statistics.last;
+    return this.#guard(() => this.#parts.statistics.ask(inode, this.#caller(context, inode)));
   }
 
   getxattr(nodeId: NodeId, name: string, context: CallContext): Answer<{ readonly value: Uint8Array }> {
-    const inode = this.#inodes.get(nodeId);
+    const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     return (
-      this.#extendedAttributes.known(inode, name) ??
+      this.#parts.extendedAttributes.known(inode, name) ??
       this.#guard(async () => {
-        await this.#files.settled(inode, context);
-        return this.#extendedAttributes.ask(inode, name, this.#caller(context, inode));
+        await this.#parts.files.settled(inode, context);
+        return this.#parts.extendedAttributes.ask(inode, name, this.#caller(context, inode));
       })
     );
   }
 
   /** Who asks about an inode. */
   #caller(context: CallContext, inode: Inode): Caller {
-    return this.#callers.caller(context, [inode.attributes.gid]);
+    return this.#parts.callers.caller(context, [inode.attributes.gid]);
   }
 
   /** Does something in a directory. */
@@ -457,7 +375,7 @@ export class Gateway implements Operations {
     context: CallContext,
     act: (directory: Inode, caller: Caller) => Promise<Outcome<T>>,
   ): Answer<T> {
-    const directory = this.#inodes.get(nodeId);
+    const directory = this.#parts.inodes.get(nodeId);
     if (directory === undefined) return ESTALE;
     return this.#guard(() => act(directory, this.#caller(context, directory)));
   }
@@ -482,7 +400,7 @@ export class Gateway implements Operations {
       if (error instanceof StatusError) return error.errno;
       const errno = errnoOfRpcError(error, this.#options.timedOutErrno);
       if (errno === undefined) throw error;
-      this.#onWarning('a call had no result', error);
+      this.#dependencies.onWarning('a call had no result', error);
       return errno;
     }
   }

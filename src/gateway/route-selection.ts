@@ -1,4 +1,5 @@
 /** Which route is taken: proposals come from the table, and the first that proves itself wins. */
+import type { Callbacks } from '../client/callbacks.ts';
 import { freshClientId, openSession, RouteError } from '../client/open-session.ts';
 import type { Session, SessionTarget } from '../client/session.ts';
 import type { HereIdentity } from '../resolver/node-identity.ts';
@@ -17,6 +18,8 @@ export interface RouteSelectionOptions {
   /** The option route=. */
   readonly only?: RouteKind | undefined;
   readonly credential: NonNullable<SessionTarget['credential']>;
+  /** Takes what servers call here. */
+  readonly callbacks?: Callbacks | undefined;
   /** The option resvport; default false. */
   readonly reservedPort?: boolean;
 }
@@ -110,9 +113,20 @@ export class RouteSelection {
 
   #target(proposal: RouteProposal): SessionTarget {
     const { route, endpoint, mountPort, exportPath, server } = proposal;
-    const { bootId, credential, reservedPort = false } = this.#options;
+    const { bootId, credential, callbacks, reservedPort = false } = this.#options;
     const clientId = this.#clientId;
-    return { route, endpoint, mountPort, exportPath, server, bootId, clientId, credential, reservedPort };
+    return {
+      route,
+      endpoint,
+      mountPort,
+      exportPath,
+      server,
+      bootId,
+      clientId,
+      credential,
+      callbacks,
+      reservedPort,
+    };
   }
 
   #refreshProposals(): void {

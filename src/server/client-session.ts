@@ -1,6 +1,7 @@
 /** What the server knows about one connection: who is at the other end, and what it holds. */
 import { BlockList, isIPv6 } from 'node:net';
 import type { ServerChannel } from '../fgdp/channel.ts';
+import type { RpcConnection } from '../rpc/connection.ts';
 import type { CallInfo } from '../rpc/dispatcher.ts';
 import type { ExportOptions } from '../store/export-options.ts';
 import { outsideIdentity, type PeerClaims } from '../transport/peer.ts';
@@ -16,6 +17,9 @@ export type Peer =
   | { readonly kind: 'unix'; readonly identity: Identity; readonly claims: PeerClaims }
   | { readonly kind: 'tcp'; readonly address: string; readonly port: number };
 
+/** The reverse direction of a connection. */
+export type GuestCaller = Pick<RpcConnection<ServerContext>, 'call'>;
+
 export class ClientSession {
   readonly peer: Peer;
   readonly name: string;
@@ -23,6 +27,8 @@ export class ClientSession {
   channel: ServerChannel | undefined;
   /** Set by HELLO on a near connection whose guest can map segments. */
   pages: SessionPages | undefined;
+  /** Calls the guest, over the connection that it has opened; undefined before there is one. */
+  guest: GuestCaller | undefined;
   /** Whether HELLO was said. */
   isFgdp = false;
   /** Set by CLIENT: whose calls these are, over all of its connections. */

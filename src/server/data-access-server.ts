@@ -267,6 +267,7 @@ export class DataAccessServer {
       makeContext: (call) => ({ call, session }),
       findShorthand: (shorthand) => session.shorthands.find(shorthand),
     });
+    session.guest = connection;
     const connected: Connected = {
       connection,
       transport,
