@@ -19,6 +19,7 @@ import { RpcError } from '../rpc/error.ts';
 import { runtimeDirectory, serveStatus } from '../observe/status-socket.ts';
 import type { HereIdentity } from '../resolver/node-identity.ts';
 import type { Source } from '../resolver/source.ts';
+import { dropCapability, hasCapability } from '../system/capabilities.ts';
 import { tryLock } from '../system/file-lock.ts';
 import { bootId, processCredentials } from '../system/process.ts';
 import { formatEndpoint } from '../transport/endpoint.ts';
@@ -67,6 +68,8 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
     callbacks: new Callbacks(),
     reservedPort: options.reservedPort,
   });
+  // What the kernel writes to granted files counts as written by this process: quotas are to hold for it.
+  if (hasCapability('CAP_SYS_RESOURCE')) dropCapability('CAP_SYS_RESOURCE');
   const first = await routes.open();
   if (first === undefined) throw new CliError(`no route to ${settings.sourceText}`);
   const { rootAttributes, rsizeBytes, wsizeBytes } = await askServer(first, credential, options);

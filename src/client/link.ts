@@ -15,7 +15,7 @@ import {
   ROUTE_RECHECK_MS,
 } from './limits.ts';
 import { OnceSlots } from './once-slots.ts';
-import type { GrantOutcome, MapOutcome, Session } from './session.ts';
+import type { GrantOutcome, GrantWish, MapOutcome, Session } from './session.ts';
 
 /** Retry rules under NFS's own names: nfs(5). */
 export interface RetryOptions {
@@ -202,14 +202,18 @@ export class ServerLink {
     }
   }
 
-  /** Asks the near session for a grant; undefined where the session in use has none to give. */
-  async grant(handle: Uint8Array, waiter: Waiter): Promise<GrantOutcome | undefined> {
+  /**
+   * Asks the near session for a grant; undefined where the session in use has none to give.
+   *
+   * @param wish what the caller opens the file for, and whether the guest can use more
+   */
+  async grant(handle: Uint8Array, wish: GrantWish, waiter: Waiter): Promise<GrantOutcome | undefined> {
     if (this.isConnected && !this.#session.canGrant) return undefined;
     this.#count('GRANT');
     return this.#persist(waiter, async (session, timeoutMs) => {
       if (!session.canGrant) return undefined;
       return this.#as(session, waiter, timeoutMs, (credential) =>
-        session.grant(handle, { credential, timeoutMs }),
+        session.grant(handle, wish, { credential, timeoutMs }),
       );
     });
   }

@@ -11,6 +11,7 @@ import {
   FEATURE_SEGMENTS,
   FGDP_PROGRAM,
   GRANT_STAT,
+  GRANT_WANTS,
   MAP_STAT,
   type export_level,
   type page_handle,
@@ -54,6 +55,22 @@ export interface SessionTarget {
 
 export type { GrantedFile };
 
+/** What a file is wanted for. */
+export interface GrantWish {
+  /** The caller opens it to read it. */
+  readonly reads: boolean;
+  /** The caller opens it to change it. */
+  readonly writes: boolean;
+  /** A descriptor that may be opened again for writing is of use here. */
+  readonly writable: boolean;
+}
+
+function wantsOf({ reads, writes, writable }: GrantWish): number {
+  return (
+    (reads ? GRANT_WANTS.READ : 0) | (writes ? GRANT_WANTS.WRITE : 0) | (writable ? GRANT_WANTS.WRITABLE : 0)
+  );
+}
+
 export type GrantOutcome =
   /** Whoever took the file releases it. */
   | {
@@ -62,6 +79,10 @@ export type GrantOutcome =
       readonly handle: page_handle;
       readonly session: Session;
       readonly attributes: fattr3;
+      /** Whether the descriptor may be opened again for writing. */
+      readonly writable: boolean;
+      /** What the caller may do: ACCESS3_* bits. */
+      readonly access: number;
     }
   | { readonly kind: 'wire'; readonly reason: string; readonly attributes: fattr3 }
   | { readonly kind: 'failed'; readonly status: nfs3error };
@@ -268,20 +289,27 @@ export class Session {
   /**
    * Asks for the file behind `handle`. At most GRANTS_UNREAD_MAX are under way, so that the channel's buffer always
    * holds what was sent. Once sent, the call is not given up: its descriptor would have no owner.
+   *
+   * @param wish what the caller opens the file for, and whether the guest can use more
    */
-  async grant(handle: Uint8Array, options: CallOptions): Promise<GrantOutcome> {
+  async grant(handle: Uint8Array, wish: GrantWish, options: CallOptions): Promise<GrantOutcome> {
     if (this.#grantsInFlight >= GRANTS_UNREAD_MAX) {
       await new Promise<void>((resolve) => this.#grantQueue.push(resolve));
     }
     this.#grantsInFlight += 1;
     try {
-      const reply = await this.#connection.call(FGDP_PROGRAM, 'GRANT', { file: { data: handle } }, options);
+      const reply = await this.#connection.call(
+        FGDP_PROGRAM,
+        'GRANT',
+        { file: { data: handle }, wants: wantsOf(wish) },
+        options,
+      );
       if (reply.status !== NFS3_OK) return { kind: 'failed', status: reply.status };
       const attributes = reply.file_attributes;
       if (reply.body.grant === GRANT_STAT.USE_WIRE) {
         return { kind: 'wire', reason: Buffer.from(reply.body.reason).toString(), attributes };
       }
-      const grantId = reply.body.grant_id;
+      const { grant_id: grantId, handle: pageHandle, writable, access } = reply.body;
       const descriptor = this.#peer?.channel?.take(grantId);
       if (descriptor !== undefined && !fstatSync(descriptor).isFile()) {
         // A pipe would make its reader wait for ever, and a device does as it likes.
@@ -291,7 +319,7 @@ export class Session {
       }
       if (descriptor !== undefined) {
         const file = new GrantedFile(grantId, descriptor, () => this.#giveBack(grantId));
-        return { kind: 'granted', file, handle: reply.body.handle, session: this, attributes };
+        return { kind: 'granted', file, handle: pageHandle, session: this, attributes, writable, access };
       }
       this.#giveBack(grantId);
       return { kind: 'wire', reason: 'the granted descriptor did not arrive on the channel', attributes };

@@ -1,5 +1,13 @@
-/** An exported file in the guest's hands: a read-only descriptor, good until it is released. */
-import { closeSync, fstatSync, type BigIntStats } from 'node:fs';
+/** An exported file in the guest's hands: a descriptor open for reading, good until it is released. */
+import { closeSync, fdatasync, fstatSync, fsync, ftruncate, openSync, type BigIntStats } from 'node:fs';
+import { promisify } from 'node:util';
+import {
+  chmodFd,
+  chownFd,
+  utimensFd,
+  ftruncate as ftruncateSync,
+  type NewTime,
+} from '../system/attributes.ts';
 import { seek } from '../system/files.ts';
 import { readFully } from '../system/read-file.ts';
 import { MAPPED_READ_BYTES_MAX } from './limits.ts';
@@ -7,12 +15,27 @@ import { MAPPED_READ_BYTES_MAX } from './limits.ts';
 /** Reads that are answered at once share this memory: their bytes are good until the next of them. */
 let sharedBuffer: Buffer | undefined;
 
+/** What can be changed of a granted file. */
+export interface FileChange {
+  /** Permission bits (07777). */
+  readonly mode?: number | undefined;
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly atime?: NewTime;
+  readonly mtime?: NewTime;
+}
+
+const fsyncOf = promisify(fsync);
+const fdatasyncOf = promisify(fdatasync);
+const ftruncateOf = promisify(ftruncate);
+
 export class GrantedFile {
   readonly grantId: bigint;
   /** For the kernel's own use, like a passthrough backing. */
   readonly descriptor: number;
   readonly #onRelease: () => void;
-  #reading = 0;
+  /** Calls under way on the pool's threads. */
+  #busy = 0;
   #released = false;
 
   /**
@@ -45,13 +68,7 @@ export class GrantedFile {
     if (typeof filled === 'number') return buffer.subarray(0, filled);
     // The pool's thread writes to this memory, so the next read takes other.
     sharedBuffer = undefined;
-    this.#reading += 1;
-    return filled
-      .then((count) => buffer.subarray(0, count))
-      .finally(() => {
-        this.#reading -= 1;
-        this.#closeIfDone();
-      });
+    return this.#held(filled.then((count) => buffer.subarray(0, count)));
   }
 
   /** lseek(2): where data (SEEK_DATA, 3) or a hole (SEEK_HOLE, 4) begins; ErrnoError ENXIO, EINVAL. Reads do not mind. */
@@ -59,15 +76,56 @@ export class GrantedFile {
     return seek(this.descriptor, offset, whence);
   }
 
-  /** Ends the grant. The descriptor is closed when no read is under way any more; a second call has no effect. */
+  /**
+   * fsync(2), or fdatasync(2): what anybody on this kernel has written to the file is on stable storage. Rejects with a
+   * system error.
+   */
+  sync(dataOnly: boolean): Promise<void> {
+    return this.#held(dataOnly ? fdatasyncOf(this.descriptor) : fsyncOf(this.descriptor));
+  }
+
+  /** ftruncate(2), where the grant is for writing. Rejects with a system error. */
+  async truncate(sizeBytes: bigint): Promise<void> {
+    // Opened for as long as it takes: as long as somebody can write a file, nobody executes it (ETXTBSY).
+    const fd = openSync(`/proc/self/fd/${this.descriptor}`, 'r+');
+    try {
+      // Freeing a large file takes its time.
+      if (sizeBytes <= BigInt(Number.MAX_SAFE_INTEGER)) await this.#held(ftruncateOf(fd, Number(sizeBytes)));
+      else ftruncateSync(fd, sizeBytes);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /**
+   * Changes attributes of the file itself, where the grant is for writing: what of them is there. For what the server cannot be
+   * asked for. Throws a system error.
+   */
+  change({ mode, uid, gid, atime, mtime }: FileChange): void {
+    // Owners first: a change of them clears set-id bits.
+    if ((uid ?? gid) !== undefined) chownFd(this.descriptor, uid, gid);
+    if (mode !== undefined) chmodFd(this.descriptor, mode);
+    if ((atime ?? mtime) !== undefined) utimensFd(this.descriptor, atime, mtime);
+  }
+
+  /** Ends the grant. The descriptor is closed when no call is under way any more; a second call has no effect. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
     this.#closeIfDone();
   }
 
+  /** Keeps the descriptor open until a call is over. */
+  #held<T>(call: Promise<T>): Promise<T> {
+    this.#busy += 1;
+    return call.finally(() => {
+      this.#busy -= 1;
+      this.#closeIfDone();
+    });
+  }
+
   #closeIfDone(): void {
-    if (!this.#released || this.#reading > 0) return;
+    if (!this.#released || this.#busy > 0) return;
     closeSync(this.descriptor);
     this.#onRelease();
   }

@@ -84,7 +84,7 @@ export type HELLOres = Infer<typeof HELLOres>;
 
 /** What a page handle points into. */
 export const SHARED_FILE_KIND = {
-  /** The exported file itself, as a read-only descriptor sent on the channel. */
+  /** The exported file itself, as a descriptor open for reading that was sent on the channel. */
   EXPORTED_FILE: 1,
   /** A sealed memory segment of the session, sent on the channel; segment-layout.ts says what it holds. */
   SEGMENT: 2,
@@ -114,11 +114,29 @@ export const GRANT_STAT = {
 const grant_stat = enumeration('grant_stat', GRANT_STAT);
 
 const grant_body = union('grant', 'grant', grant_stat, {
-  [GRANT_STAT.GRANTED]: struct('granted', { grant_id: u64, kind: shared_file_kind, handle: page_handle }),
+  [GRANT_STAT.GRANTED]: struct('granted', {
+    grant_id: u64,
+    kind: shared_file_kind,
+    handle: page_handle,
+    /** Whether the descriptor may be opened again for writing: then it is as good as the file's owner's. */
+    writable: bool,
+    /** What the caller may do: ACCESS3_* bits, as ACCESS answers them. */
+    access: u32,
+  }),
   [GRANT_STAT.USE_WIRE]: struct('wire', { reason: opaque('reason', 255) }),
 });
 
-export const GRANTargs = struct('GRANTargs', { file: nfs_fh3 });
+/** What a file is wanted for: bits of `wants`. */
+export const GRANT_WANTS = {
+  /** The caller opens it to read it. */
+  READ: 0x1,
+  /** The caller opens it to change it. */
+  WRITE: 0x2,
+  /** The guest can use a descriptor that may be opened again for writing: its kernel passes writes through. */
+  WRITABLE: 0x4,
+} as const;
+
+export const GRANTargs = struct('GRANTargs', { file: nfs_fh3, wants: u32 });
 export type GRANTargs = Infer<typeof GRANTargs>;
 export const GRANTres = union(
   'GRANTres',

@@ -6,9 +6,11 @@ import { TIME_HOW, type sattr3 } from '../nfs3/types.ts';
 import { attributesOfFattr3, S_IFMT, SECONDS_MAX } from './attributes.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import type { Caller } from './callers.ts';
+import { errnoOfSystemError } from './held-errors.ts';
 import type { Inode } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
+import { writableIn, type HeldFile } from './open-inode.ts';
 import type {
   AttributeChanges,
   Attributes,
@@ -28,6 +30,7 @@ const MODE_BITS = 0o7777;
 const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const S_IXGRP = 0o010;
+const NANOSECONDS = 1_000_000_000n;
 
 export class AttributeSetting {
   readonly #link: ServerLink;
@@ -60,7 +63,13 @@ export class AttributeSetting {
   ): Promise<Outcome<AttributesReply>> {
     const errno = await this.change(inode, changes, caller, owner);
     if (errno !== 0) return errno;
-    if (changes.dropsSetIds === true) {
+    const held = writableIn(inode.open);
+    if (changes.dropsSetIds === true && held !== undefined && openers.length > 0) {
+      // The kernel writes as this process, which keeps set-id bits; no matter who writes, they go.
+      const known = Number(held.file.status().mode);
+      const mode = withoutSetIds(known);
+      if (mode !== (known & MODE_BITS)) held.file.change({ mode });
+    } else if (changes.dropsSetIds === true) {
       // Where nothing else is asked for, the server has not been asked at all: as chown(2) of nothing.
       const isAlone = !isAboutInode(changes) && changes.size === undefined;
       const refused = await this.#dropSetIds(inode, caller, isAlone ? [caller, ...openers] : openers);
@@ -99,6 +108,16 @@ export class AttributeSetting {
   ): Promise<Errno> {
     const { size } = changes;
     if (!isAboutInode(changes) && size === undefined) return 0;
+    const held = writableIn(inode.open);
+    // Through an open file it is allowed, whatever its mode is now.
+    if (
+      held !== undefined &&
+      size !== undefined &&
+      changes.fileHandle !== undefined &&
+      !isAboutInode(changes)
+    ) {
+      return changeHeld(held, { size });
+    }
     const writer = inode.open?.writer;
     const waiter: Waiter = {
       credential: owner.credential,
@@ -116,6 +135,7 @@ export class AttributeSetting {
 
   /** Changes attributes behind everything that was written, which is put on stable storage. Never rejects. */
   async setBehind(inode: Inode, changes: AttributeChanges, author: Author): Promise<Errno> {
+    if (!isAboutInode(changes)) return 0;
     const send = (): Promise<Errno> => this.#send(inode, changes, author);
     try {
       return await (inode.open?.writer?.committingBefore(author, send) ?? send());
@@ -136,6 +156,9 @@ export class AttributeSetting {
     if (reply.status !== NFS3_OK) {
       this.#knowledge.learn(inode, reply.wcc.after);
       const errno = this.#knowledge.failed(inode, reply.status);
+      const held = writableIn(inode.open);
+      // Without a name there is nothing left to ask the server for.
+      if (errno === ESTALE && held !== undefined) return changeHeld(held, changes);
       if (errno !== ESTALE || !inode.isRemoved) return errno;
       // Nobody else can see what is still open here.
       inode.adopt(changedAttributes(inode.attributes, changes), this.#times);
@@ -147,7 +170,8 @@ export class AttributeSetting {
   }
 
   /** Attributes that show everything written here: those that are believed, or fresh ones. */
-  attributes(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
+  async attributes(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
+    if (this.#knowledge.look(inode, true)) return inode.reply();
     const writer = inode.open?.writer;
     const ask = () => this.#ask(inode, caller);
     return writer === undefined ? ask() : unlessInterrupted(writer.showing(ask), caller);
@@ -165,6 +189,23 @@ export class AttributeSetting {
     inode.update(attributesOfFattr3(reply.obj_attributes), this.#times, performance.now(), askedMs);
     return inode.reply();
   }
+}
+
+/** Changes the file itself, which is in our hands for writing. */
+async function changeHeld({ file }: HeldFile, changes: AttributeChanges): Promise<Errno> {
+  const { mode, uid, gid, size, atime, mtime } = changes;
+  try {
+    if (size !== undefined) await file.truncate(size);
+    file.change({ mode, uid, gid, atime: newTime(atime), mtime: newTime(mtime) });
+    return 0;
+  } catch (error) {
+    return errnoOfSystemError(error);
+  }
+}
+
+function newTime(time: TimeToSet | undefined): bigint | 'now' | undefined {
+  if (time === undefined || time === 'now') return time;
+  return BigInt(time.seconds) * NANOSECONDS + BigInt(time.nanoseconds);
 }
 
 /** Whether more than the size is changed. */

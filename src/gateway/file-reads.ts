@@ -5,8 +5,9 @@ import { unlessInterrupted } from './interruption.ts';
 import type { Interruptible } from './dirty-bytes.ts';
 import type { Knowledge } from './knowledge.ts';
 import type { OpenFile } from './open-file.ts';
-import type { HeldFile } from './open-inode.ts';
-import type { Answer, Errno, Outcome } from './operations.ts';
+import { errnoOfSystemError } from './held-errors.ts';
+import { heldIn } from './open-inode.ts';
+import type { Answer, Outcome } from './operations.ts';
 import { PageReader } from './page-reader.ts';
 import { StatusError } from './status-error.ts';
 import { WireReader, type WireRead } from './wire-reader.ts';
@@ -39,7 +40,7 @@ export class FileReads {
    * that come at once are good until the next call only.
    */
   readHeld(file: OpenFile, offset: bigint, sizeBytes: number): Answer<readonly Uint8Array[]> | undefined {
-    const held = heldOf(file);
+    const held = heldIn(file.inode.open);
     if (held === undefined) {
       const bytes = file.direct ? undefined : pageReaderOf(file)?.readHeld(offset, sizeBytes);
       if (bytes === undefined) return undefined;
@@ -64,7 +65,7 @@ export class FileReads {
    * write every hole out.
    */
   seek(file: OpenFile, offset: bigint, whence: number): Outcome<{ readonly offset: bigint }> {
-    const held = heldOf(file);
+    const held = heldIn(file.inode.open);
     if (held === undefined) return EINVAL;
     try {
       return { offset: held.file.seek(offset, whence) };
@@ -117,20 +118,8 @@ export class FileReads {
   }
 }
 
-/** The granted file, unless somebody writes: then everybody reads what is written, by wire. */
-function heldOf({ inode: { open } }: OpenFile): HeldFile | undefined {
-  return open?.writer === undefined ? open?.held : undefined;
-}
-
 function pageReaderOf(file: OpenFile): PageReader | undefined {
   const { open } = file.inode;
   if (open?.pages === undefined || open.writer !== undefined) return undefined;
   return (file.pageReader ??= new PageReader(open.pages, file.caller));
-}
-
-/** The errno of a failed pread(2) or lseek(2); anything else is a fault of ours and passes on. */
-function errnoOfSystemError(error: unknown): Errno {
-  const { errno } = error as NodeJS.ErrnoException;
-  if (typeof errno !== 'number') throw error;
-  return Math.abs(errno);
 }

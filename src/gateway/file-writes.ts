@@ -9,7 +9,9 @@ import type { Inode, InodeTable } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
 import { GATHER_COPY_BYTES } from './limits.ts';
+import { errnoOfSystemError } from './held-errors.ts';
 import type { OpenFile } from './open-file.ts';
+import { heldIn, type HeldFile } from './open-inode.ts';
 import type { Answer, Errno, WriteData } from './operations.ts';
 import type { WritingSite } from './writing-site.ts';
 
@@ -38,6 +40,7 @@ export class FileWrites {
   /** Bytes that servers have acknowledged WRITE by WRITE. */
   writtenBytes = 0n;
   readonly #inodes: InodeTable;
+  readonly #knowledge: Knowledge;
   readonly #dirty: DirtyBytes;
   readonly #site: WritingSite;
   readonly #filesOf: (inode: Inode) => Iterable<OpenFile>;
@@ -51,6 +54,7 @@ export class FileWrites {
     filesOf: (inode: Inode) => Iterable<OpenFile>,
   ) {
     this.#inodes = inodes;
+    this.#knowledge = knowledge;
     this.#filesOf = filesOf;
     this.#dirty = options.dirty ?? new DirtyBytes();
     this.#site = {
@@ -132,13 +136,29 @@ export class FileWrites {
    * does, so that close tells of a full disk. Rejects with StatusError EINTR; what was taken is written all the same.
    */
   async flush(file: OpenFile, waiter: Interruptible): Promise<Errno> {
-    return file.author === undefined ? 0 : this.sync(file, waiter);
+    if (file.author === undefined) return 0;
+    // What the kernel itself has written is where everybody sees it, as on a local file system.
+    return this.#knowledge.look(file.inode) ? tell(file) : this.sync(file, false, waiter);
   }
 
-  /** fsync(2): the same, through any open file. */
-  async sync(file: OpenFile, waiter: Interruptible): Promise<Errno> {
+  /** fsync(2) or fdatasync(2): the same, through any open file. */
+  async sync(file: OpenFile, dataOnly: boolean, waiter: Interruptible): Promise<Errno> {
+    const held = heldIn(file.inode.open);
+    if (held !== undefined) return unlessInterrupted(this.#syncHeld(file, held, dataOnly), waiter);
     const writer = file.inode.open?.writer;
     if (writer !== undefined && !writer.isClean) await unlessInterrupted(writer.commit(), waiter);
+    return tell(file);
+  }
+
+  /** The disk tells of a failure once: it is passed on to everybody who has the file open. */
+  async #syncHeld(file: OpenFile, { file: granted }: HeldFile, dataOnly: boolean): Promise<Errno> {
+    try {
+      await granted.sync(dataOnly);
+    } catch (error) {
+      const errno = errnoOfSystemError(error);
+      for (const other of this.#filesOf(file.inode)) if (other !== file) other.error ??= errno;
+      return errno;
+    }
     return tell(file);
   }
 

@@ -4,7 +4,6 @@ import { errnoOfRpcError } from '../client/errno.ts';
 import type { Session } from '../client/session.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { checkAccess } from './access-checks.ts';
-import { attributesOfStat } from './attributes.ts';
 import type { Caller } from './callers.ts';
 import { entryOf } from './entries.ts';
 import { statusOf, type GatewayStatus } from './gateway-status.ts';
@@ -128,12 +127,10 @@ export class Gateway implements Operations {
     const inode = this.#parts.inodes.get(nodeId);
     if (inode === undefined) return ESTALE;
     const writer = inode.open?.writer;
-    const held = inode.open?.held;
-    if (held !== undefined && writer === undefined) {
-      inode.update(attributesOfStat(held.file.status()), this.#options.attributeTimes);
-      // Asking again costs no call, so the kernel need not keep them long.
+    const isKeeping = inode.open?.made?.isKeeping === true;
+    // Asking again costs no call, so the kernel need not keep them long.
+    if (!isKeeping && this.#parts.knowledge.look(inode, true))
       return inode.reply(this.#options.attributeTimes.acregminMs);
-    }
     if (inode.remainingMs > 0 && writer?.hiddenEnd === undefined) return inode.reply();
     return this.#guard(() => this.#parts.files.attributes(inode, this.#caller(context, inode)));
   }
@@ -214,8 +211,8 @@ export class Gateway implements Operations {
     return this.#guard(() => this.#parts.files.flush(fileHandle, context));
   }
 
-  fsync(fileHandle: bigint, _dataOnly: boolean, context: CallContext): Answer<0> {
-    return this.#guard(() => this.#parts.files.sync(fileHandle, context));
+  fsync(fileHandle: bigint, dataOnly: boolean, context: CallContext): Answer<0> {
+    return this.#guard(() => this.#parts.files.sync(fileHandle, dataOnly, context));
   }
 
   /** NFSv3 cannot allocate: posix_fallocate(3) then writes zeros instead. */

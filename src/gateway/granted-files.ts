@@ -1,10 +1,12 @@
 /** Files that near servers hand over: asked for, registered with the kernel, kept for a while, given back. */
+import { constants } from 'node:fs';
 import type { ServerLink } from '../client/link.ts';
 import { NFSSTAT3 } from '../nfs3/status.ts';
 import type { Caller } from './callers.ts';
 import type { Inode } from './inodes.ts';
 import { KeptFiles } from './kept-files.ts';
 import type { Knowledge } from './knowledge.ts';
+import { changesFile } from './open-file.ts';
 import type { HeldFile } from './open-inode.ts';
 import type { Errno, Outcome } from './operations.ts';
 
@@ -12,6 +14,12 @@ const EPERM = 1;
 const EINVAL = 22;
 const ELOOP = 40;
 const EOPNOTSUPP = 95;
+
+const O_ACCMODE = 0o3;
+
+function reads(flags: number): boolean {
+  return (flags & O_ACCMODE) !== constants.O_WRONLY;
+}
 
 export class GrantedFiles {
   readonly #link: ServerLink;
@@ -41,10 +49,20 @@ export class GrantedFiles {
     return this.#kept.take(inode);
   }
 
-  /** The file itself, by a grant; a string says why the wire serves instead. */
-  async obtain(inode: Inode, caller: Caller): Promise<Outcome<HeldFile> | string> {
+  /** Whether a file can be had that is written by the kernel itself. */
+  get canPassWrites(): boolean {
+    return this.#noPassthrough === undefined && this.#link.session.canGrant;
+  }
+
+  /**
+   * The file itself, by a grant; a string says why the wire serves instead.
+   *
+   * @param flags of open(2): what the caller is to be allowed
+   */
+  async obtain(inode: Inode, flags: number, caller: Caller): Promise<Outcome<HeldFile> | string> {
     const askedMs = performance.now();
-    const outcome = await this.#link.grant(inode.handle, caller);
+    const wish = { reads: reads(flags), writes: changesFile(flags), writable: this.canPassWrites };
+    const outcome = await this.#link.grant(inode.handle, wish, caller);
     if (outcome === undefined) {
       const { route, levelReason } = this.#link.session;
       return levelReason === '' ? `the ${route} route has no grants` : levelReason;
@@ -56,14 +74,22 @@ export class GrantedFiles {
     }
     this.#knowledge.learn(inode, outcome.attributes, askedMs);
     if (outcome.kind === 'wire') return outcome.reason;
-    inode.readers.add(caller.key);
-    const { file, session } = outcome;
+    if (reads(flags)) inode.readers.add(caller.key);
+    inode.accessOf.set(caller.key, outcome.access);
+    const { file, session, writable } = outcome;
+    const mapped = (why: string): HeldFile => ({
+      file,
+      session,
+      backingId: undefined,
+      passesWrites: false,
+      why,
+    });
     const refusal = this.#noPassthrough;
-    if (refusal !== undefined) return { file, session, backingId: undefined, why: refusal };
+    if (refusal !== undefined) return mapped(refusal);
     const backing = this.#knowledge.kernel?.openBacking(file.descriptor) ?? EOPNOTSUPP;
-    if (typeof backing === 'object')
-      return { file, session, backingId: backing.backingId, why: 'the kernel reads the server’s own pages' };
-    return { file, session, backingId: undefined, why: this.#explainNoBacking(backing) };
+    if (typeof backing === 'number') return mapped(this.#explainNoBacking(backing));
+    const why = `the kernel reads ${writable ? 'and writes ' : ''}the server’s own pages`;
+    return { file, session, backingId: backing.backingId, passesWrites: writable, why };
   }
 
   #explainNoBacking(errno: Errno): string {

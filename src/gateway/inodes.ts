@@ -114,7 +114,8 @@ export class Inode {
       return false;
     }
     this.#updatedMs = asOfMs;
-    this.#isRemoved = false;
+    // What is removed stays so, whoever tells of it.
+    if (attributes.nlink > 0) this.#isRemoved = false;
     const known = this.attributes;
     const changed = !sameVersion(known, attributes);
     if (changed) this.version += 1;
@@ -223,7 +224,10 @@ export class Inode {
     // The name it is kept under is nobody's: without it there is one link less.
     if (open?.unlinked === true) attributes = { ...attributes, nlink: Math.max(0, attributes.nlink - 1) };
     if (this.#isRemoved) attributes = { ...attributes, nlink: 0 };
-    return { attributes, validMs: hiddenEnd === undefined ? Math.min(this.remainingMs, validMaxMs) : 0 };
+    // What is written past us shows in the file, and to look at it costs no call.
+    const isWrittenPast = (open?.writers ?? 0) > 0 && open?.writer === undefined;
+    const isKept = hiddenEnd === undefined && !isWrittenPast;
+    return { attributes, validMs: isKept ? Math.min(this.remainingMs, validMaxMs) : 0 };
   }
 
   /** Whether no step is under way or waits. */

@@ -12,11 +12,12 @@ import {
 } from '../nfs3/nfs.ts';
 import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
 import { TIME_HOW, type post_op_attr, type sattr3, type wcc_data } from '../nfs3/types.ts';
-import { attributesOfFattr3, isOlder, isVersion, sameVersion } from './attributes.ts';
+import { attributesOfFattr3, attributesOfStat, isOlder, isVersion, sameVersion } from './attributes.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import type { Caller } from './callers.ts';
 import type { Inode } from './inodes.ts';
 import type { NameCache } from './name-cache.ts';
+import { heldIn } from './open-inode.ts';
 import type { Attributes, Errno, KernelServices } from './operations.ts';
 
 const EACCES = 13;
@@ -114,6 +115,23 @@ export class Knowledge {
     if (inode.toldVersion === inode.version) return;
     inode.toldVersion = inode.version;
     this.kernel?.invalidateAttributes(inode.nodeId);
+  }
+
+  /**
+   * Takes in what a file that is in our hands says about itself, which costs no call.
+   *
+   * @param isAsked whether the kernel is about to be told, since it asks
+   * @returns false where the file is not in our hands
+   */
+  look(inode: Inode, isAsked = false): boolean {
+    const held = heldIn(inode.open);
+    if (held === undefined) return false;
+    // Replies under way may show what was before a write that only the kernel knows of.
+    if ((inode.open?.writers ?? 0) > 0) inode.answeredChange();
+    const attributes = attributesOfStat(held.file.status());
+    if (isAsked) inode.update(attributes, this.#times);
+    else this.refresh(inode, attributes);
+    return true;
   }
 
   /** The errno of a failed call; a stale inode is not believed any more, nor are names. */

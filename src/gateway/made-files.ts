@@ -33,6 +33,8 @@ export class MadeFile {
   writtenEnd = 0n;
   readonly #maker: Asker;
   #kept: AttributeChanges | undefined;
+  /** The file as it was when times were set. */
+  #beforeTimes: Attributes | undefined;
   #hasLookedWhole = false;
 
   constructor(maker: Asker, caller: Caller) {
@@ -92,6 +94,7 @@ export class MadeFile {
     const isMaker = isTold && pid === this.#maker.pid && uid === this.#maker.uid;
     if (!isMaker || this.settling !== undefined || !this.#isCertain(known, changes)) return false;
     const { mode, uid: owner, gid, atime, mtime } = changes;
+    if ((atime ?? mtime) !== undefined) this.#beforeTimes = known;
     this.#kept = {
       ...this.#kept,
       ...(mode === undefined ? {} : { mode: mode & PERMISSION_BITS }),
@@ -103,9 +106,23 @@ export class MadeFile {
     return true;
   }
 
+  /**
+   * What is kept, but for times that were set before the file was written again.
+   *
+   * @param now the file's attributes, which show all that was written
+   */
+  keptOf(now: Attributes): AttributeChanges {
+    const { atime, mtime, ...others } = this.#kept ?? {};
+    const before = this.#beforeTimes;
+    const isAsItWas =
+      before === undefined || (before.size === now.size && isSameTime(before.mtime, now.mtime));
+    return isAsItWas ? (this.#kept ?? {}) : others;
+  }
+
   /** The server knows it all. */
   settled(): void {
     this.#kept = undefined;
+    this.#beforeTimes = undefined;
   }
 
   #isCertain(known: Attributes, { mode, uid, gid, size, atime, mtime }: AttributeChanges): boolean {
@@ -126,6 +143,10 @@ export class MadeFile {
 /** Whether a mode lets in whom the other lets in, and perhaps more. */
 function adds(from: number, to: number): boolean {
   return (from & ~to & PERMISSION_BITS) === 0;
+}
+
+function isSameTime(a: Timestamp, b: Timestamp): boolean {
+  return a.seconds === b.seconds && a.nanoseconds === b.nanoseconds;
 }
 
 /** Not the server's present time, which nobody knows here, and no time that NFSv3 cannot say. */

@@ -4,7 +4,6 @@ import type { ServerLink } from '../client/link.ts';
 import { NFSSTAT3 } from '../nfs3/status.ts';
 import { AttributeSetting } from './attribute-changes.ts';
 import type { AttributeTimes } from './attribute-times.ts';
-import { attributesOfStat } from './attributes.ts';
 import type { Caller } from './callers.ts';
 import type { DirtyBytes, Interruptible } from './dirty-bytes.ts';
 import { FileReads } from './file-reads.ts';
@@ -15,8 +14,16 @@ import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
 import { MadeFile, MadeFiles, type Asker } from './made-files.ts';
 import { MappedFiles } from './mapped-files.ts';
-import { changesFile, mayChange, mayRead, type OpenFile } from './open-file.ts';
-import { countsByDataPath, dataPathOf, type DataPath, type HeldFile, type OpenInode } from './open-inode.ts';
+import { changesFile, type OpenFile } from './open-file.ts';
+import {
+  countsByDataPath,
+  dataPathOf,
+  heldIn,
+  type DataPath,
+  type HeldFile,
+  type OpenInode,
+} from './open-inode.ts';
+import { OpenRights } from './open-rights.ts';
 import type {
   Answer,
   AttributeChanges,
@@ -26,14 +33,12 @@ import type {
   Outcome,
   WriteData,
 } from './operations.ts';
-import { authorOf } from './write-author.ts';
+import { authorOf, type Author } from './write-author.ts';
 
 const EIO = 5;
 const EBADF = 9;
-const EACCES = 13;
 const ESTALE = 116;
 const O_ACCMODE = 0o3;
-const READ_FOR_ALL = 0o444;
 const WRITTEN_BY_WIRE = 'it was opened for writing: what is written goes by wire, and so does what is read';
 
 export interface OpenFilesOptions {
@@ -66,6 +71,7 @@ export class OpenFiles {
   readonly #granted: GrantedFiles;
   readonly #mapped: MappedFiles;
   readonly #attributes: AttributeSetting;
+  readonly #rights: OpenRights;
   readonly #made: MadeFiles;
   readonly #closedListeners: ((inode: Inode) => void)[] = [];
   #nextFileHandle = 1n;
@@ -76,12 +82,13 @@ export class OpenFiles {
     this.#knowledge = knowledge;
     this.#options = options;
     const noPassthrough = options.dataPath === 'passthrough' ? undefined : 'the mount has datapath=mapped';
+    this.#rights = new OpenRights(knowledge);
     this.#mapped = new MappedFiles(link, knowledge);
     this.#granted = new GrantedFiles(link, knowledge, noPassthrough, options.onWarning);
     const { attributeTimes, timedOutErrno } = options;
     this.#attributes = new AttributeSetting(link, knowledge, attributeTimes, timedOutErrno);
     this.#made = new MadeFiles(
-      (inode, changes, author) => this.#attributes.setBehind(inode, changes, author),
+      (inode, changes, author) => this.#setBehind(inode, changes, author),
       (inode, errno) => {
         options.onWarning(`attributes that were set are lost (errno ${errno})`, undefined);
         for (const file of this.#filesOf(inode)) file.error ??= errno;
@@ -114,9 +121,7 @@ export class OpenFiles {
       await unlessInterrupted(this.#made.end(inode), caller);
       // The kernel found it before its successor was made: it has to look again.
       if (inode.open === undefined && this.#inodes.isRetired(inode)) return ESTALE;
-      return changesFile(flags)
-        ? this.#openToChange(inode, flags, caller, false)
-        : this.#openToRead(inode, flags, caller);
+      return this.#open(inode, flags, caller, false);
     });
   }
 
@@ -128,47 +133,60 @@ export class OpenFiles {
   openCreated(inode: Inode, flags: number, caller: Caller, asker: Asker): Promise<Outcome<Opened>> {
     return inode.inTurn(async () => {
       await this.#made.end(inode);
-      if (changesFile(flags)) {
-        const opened = await this.#openToChange(inode, flags, caller, true);
-        // Only the close of a file that can be written waits for what is kept.
-        const isWritten = (flags & O_ACCMODE) !== constants.O_RDONLY;
-        if (isWritten && inode.open?.files === 1) inode.open.made = new MadeFile(asker, caller);
-        return opened;
-      }
-      inode.open ??= this.#openWithout(inode, 'it was just made');
-      return this.#add(inode, flags, caller);
+      const opened = await this.#open(inode, flags, caller, true);
+      // Only the close of a file that can be written waits for what is kept.
+      const isWritten = (flags & O_ACCMODE) !== constants.O_RDONLY;
+      if (isWritten && inode.open?.files === 1) inode.open.made = new MadeFile(asker, caller);
+      return opened;
     });
   }
 
-  async #openToRead(inode: Inode, flags: number, caller: Caller): Promise<Outcome<Opened>> {
+  /** @param isCreated the caller has made the file */
+  async #open(inode: Inode, flags: number, caller: Caller, isCreated: boolean): Promise<Outcome<Opened>> {
+    const changes = changesFile(flags);
+    const serves = (held: HeldFile): boolean => !changes || held.passesWrites;
     if (inode.open === undefined) {
       const kept = this.#granted.take(inode);
-      if (kept !== undefined) inode.open = { files: 0, held: kept, pages: undefined, why: kept.why };
+      if (kept !== undefined && serves(kept)) inode.open = openOf(kept);
+      else if (kept !== undefined) this.#granted.giveBack(kept);
     }
-    const held = inode.open?.writer === undefined ? inode.open?.held : undefined;
-    if (held !== undefined) return this.#openHeld(inode, held, flags, caller);
+    const held = heldIn(inode.open);
+    if (held !== undefined && serves(held)) return this.#openHeld(inode, held, flags, caller, isCreated);
 
     let why = inode.open?.why;
-    if (why === undefined && this.#options.dataPath !== 'wire') {
-      const granted = await this.#granted.obtain(inode, caller);
-      if (typeof granted === 'number') return granted;
-      if (typeof granted !== 'string') {
-        inode.open = { files: 0, held: granted, pages: undefined, why: granted.why };
-        return this.#addHeld(inode, flags, caller);
+    const mayServe = !changes || this.#granted.canPassWrites;
+    if (why === undefined && mayServe && this.#options.dataPath !== 'wire') {
+      const granted = await this.#granted.obtain(inode, flags, caller);
+      if (typeof granted === 'object' && serves(granted)) {
+        inode.open = openOf(granted);
+        return this.#addHeld(inode, flags, caller, isCreated);
       }
-      why = granted;
+      if (typeof granted === 'object') this.#granted.giveBack(granted);
+      else if (typeof granted === 'number' && !isCreated) return granted;
+      else if (typeof granted === 'string') why = granted;
     }
-    const refused = await this.#refuse(inode, flags, caller, this.#options.closeToOpen);
+    return changes
+      ? this.#openToChange(inode, flags, caller, isCreated)
+      : this.#openToRead(inode, flags, caller, isCreated, why ?? 'the mount has datapath=wire');
+  }
+
+  /** Opens for reading without the file itself. */
+  async #openToRead(
+    inode: Inode,
+    flags: number,
+    caller: Caller,
+    isCreated: boolean,
+    why: string,
+  ): Promise<Outcome<Opened>> {
+    const refused = isCreated ? undefined : await this.#refuse(inode, flags, caller);
     if (refused !== undefined) return refused;
-    inode.open ??= this.#openWithout(inode, why ?? 'the mount has datapath=wire');
+    inode.open ??= this.#openWithout(inode, why);
     return this.#add(inode, flags, caller);
   }
 
   /**
    * Opens for writing, by wire. What is open by passthrough stays so as long as it is open, since the kernel mixes no kinds
    * of opens: ESTALE makes it look the name up again, and it finds a new inode of the same file.
-   *
-   * @param isCreated the caller has made the file
    */
   async #openToChange(
     inode: Inode,
@@ -176,77 +194,102 @@ export class OpenFiles {
     caller: Caller,
     isCreated: boolean,
   ): Promise<Outcome<Opened>> {
-    const refused = isCreated
-      ? undefined
-      : await this.#refuse(inode, flags, caller, this.#options.closeToOpen);
+    const refused = isCreated ? undefined : await this.#refuse(inode, flags, caller);
     if (refused !== undefined) return refused;
     const known = inode.open;
     if (known?.held?.backingId !== undefined) {
       this.#inodes.retire(inode);
       return ESTALE;
     }
-    this.#granted.drop(inode);
-    const open = known ?? { files: 0, held: undefined, pages: undefined, why: WRITTEN_BY_WIRE };
+    const open = known ?? {
+      files: 0,
+      writers: 0,
+      held: undefined,
+      pages: undefined,
+      why: WRITTEN_BY_WIRE,
+    };
     inode.open = open;
     open.why = WRITTEN_BY_WIRE;
     open.writer ??= this.writes.writerFor(inode);
     this.reads.lastWireReason = WRITTEN_BY_WIRE;
     try {
-      if ((flags & constants.O_TRUNC) !== 0 && !(isCreated && inode.attributes.size === 0n)) {
-        const errno = await this.#attributes.change(inode, { size: 0n }, caller);
-        if (errno !== 0) return errno;
-      }
-      return this.#add(inode, flags, caller);
+      return (await this.#cut(inode, flags, caller, isCreated)) ?? this.#add(inode, flags, caller);
     } finally {
       // What an earlier open has written may still be on its way.
       if (open.files === 0) this.#closeWhenWritten(inode, open);
     }
   }
 
-  /** Why a caller may not open a file, as the server says. */
-  async #refuse(inode: Inode, flags: number, caller: Caller, ask: boolean): Promise<Errno | undefined> {
-    const rights = await this.#knowledge.rights(inode, caller, ask);
-    if (typeof rights === 'object') return rights.errno;
-    if (!mayRead(rights, flags)) return EACCES;
-    return mayChange(rights, flags) ? undefined : this.#knowledge.refusalOfWriting(inode, caller);
+  /** O_TRUNC. */
+  async #cut(
+    inode: Inode,
+    flags: number,
+    caller: Caller,
+    isCreated: boolean,
+  ): Promise<Exclude<Errno, 0> | undefined> {
+    const isCut = (flags & constants.O_TRUNC) !== 0;
+    if (!isCut || (isCreated && inode.attributes.size === 0n)) return undefined;
+    const errno = await this.#attributes.change(inode, { size: 0n }, caller);
+    return errno === 0 ? undefined : errno;
+  }
+
+  #refuse(inode: Inode, flags: number, caller: Caller): Promise<Errno | undefined> {
+    return this.#rights.refuse(inode, flags, caller, this.#options.closeToOpen);
   }
 
   /** Without the file itself: its pages in shared memory, else the wire. */
   #openWithout(inode: Inode, why: string): OpenInode {
     if (this.#options.dataPath !== 'wire' && this.#link.session.canMap) {
       const pages = this.#mapped.of(inode);
-      return { files: 0, held: undefined, pages, why: `the server shares its pages in memory: ${why}` };
+      return {
+        files: 0,
+        writers: 0,
+        held: undefined,
+        pages,
+        why: `the server shares its pages in memory: ${why}`,
+      };
     }
     this.reads.lastWireReason = why;
-    return { files: 0, held: undefined, pages: undefined, why };
+    return { files: 0, writers: 0, held: undefined, pages: undefined, why };
   }
 
   /** Opens what is in our hands already: the file itself says whether what we know still holds. */
-  async #openHeld(inode: Inode, held: HeldFile, flags: number, caller: Caller): Promise<Outcome<Opened>> {
-    const stat = held.file.status();
-    this.#knowledge.refresh(inode, attributesOfStat(stat));
-    // The name the kernel remembers may be another file's by now: ESTALE makes it look again.
-    const stale = stat.nlink === 0n ? this.#knowledge.failed(inode, NFSSTAT3.NFS3ERR_STALE) : undefined;
-    return this.#addHeld(inode, flags, caller, stale);
+  async #openHeld(
+    inode: Inode,
+    held: HeldFile,
+    flags: number,
+    caller: Caller,
+    isCreated: boolean,
+  ): Promise<Outcome<Opened>> {
+    this.#knowledge.look(inode);
+    // The name the kernel remembers may be another file's by now: ESTALE makes it look again. What was removed here it can only
+    // mean itself, by way of a descriptor (/proc/PID/fd).
+    const isGone = held.file.status().nlink === 0n && !inode.isRemoved;
+    const stale = isGone ? this.#knowledge.failed(inode, NFSSTAT3.NFS3ERR_STALE) : undefined;
+    return this.#addHeld(inode, flags, caller, isCreated, stale);
   }
 
   /** One more open of a granted file, for whoever may; nobody keeps it open in vain. */
-  async #addHeld(inode: Inode, flags: number, caller: Caller, refused?: Errno): Promise<Outcome<Opened>> {
+  async #addHeld(
+    inode: Inode,
+    flags: number,
+    caller: Caller,
+    isCreated: boolean,
+    stale?: Errno,
+  ): Promise<Outcome<Opened>> {
+    const refuse = async (): Promise<Errno | undefined> =>
+      // Of what has no name any more the server knows nothing.
+      isCreated || inode.isRemoved ? undefined : this.#rights.refuseHeld(inode, flags, caller);
     try {
-      return refused ?? (await this.#refuseHeld(inode, flags, caller)) ?? this.#add(inode, flags, caller);
+      return (
+        stale ??
+        (await refuse()) ??
+        (await this.#cut(inode, flags, caller, isCreated)) ??
+        this.#add(inode, flags, caller)
+      );
     } finally {
       if (inode.open?.files === 0) this.#closeInode(inode);
     }
-  }
-
-  /**
-   * A grant says that its caller may read or execute. Which of them was checked by the guest's kernel, unless it lets
-   * the caller past modes: then the server is asked, where the mode leaves it open.
-   */
-  async #refuseHeld(inode: Inode, flags: number, caller: Caller): Promise<Errno | undefined> {
-    const isChecked = !caller.passesModes || (inode.attributes.mode & READ_FOR_ALL) === READ_FOR_ALL;
-    if (isChecked && inode.readers.has(caller.key)) return undefined;
-    return this.#refuse(inode, flags, caller, false);
   }
 
   #add(inode: Inode, flags: number, caller: Caller): Outcome<Opened> {
@@ -256,16 +299,18 @@ export class OpenFiles {
     this.opens[dataPathOf(open)] += 1;
     const fileHandle = this.#nextFileHandle;
     this.#nextFileHandle += 1n;
+    const author = (flags & O_ACCMODE) === constants.O_RDONLY ? undefined : authorOf(caller);
+    if (author !== undefined) open.writers += 1;
     this.#files.set(fileHandle, {
       inode,
       caller,
-      author: (flags & O_ACCMODE) === constants.O_RDONLY ? undefined : authorOf(caller),
+      author,
       direct: (flags & constants.O_DIRECT) !== 0,
       reader: undefined,
       pageReader: undefined,
       error: undefined,
     });
-    const backingId = open.writer === undefined ? open.held?.backingId : undefined;
+    const backingId = heldIn(open)?.backingId;
     if (backingId !== undefined) return { fileHandle, backingId, keepCache: false };
     const keepCache = inode.cachedVersion === inode.version;
     inode.cachedVersion = inode.version;
@@ -351,16 +396,25 @@ export class OpenFiles {
   }
 
   /** See FileWrites.sync. */
-  async sync(fileHandle: bigint, waiter: Interruptible): Promise<Errno> {
+  async sync(fileHandle: bigint, dataOnly: boolean, waiter: Interruptible): Promise<Errno> {
     const file = this.#files.get(fileHandle);
     if (file === undefined) return EBADF;
     await this.settled(file.inode, waiter);
-    return this.writes.sync(file, waiter);
+    return this.writes.sync(file, dataOnly, waiter);
   }
 
   /** Keeps attributes of a file that the asker has just made, as MadeFiles does; undefined where they are to be set. */
   keepAttributes(inode: Inode, changes: AttributeChanges, asker: Asker): AttributesReply | undefined {
+    if (inode.open?.made === undefined) return undefined;
+    this.#knowledge.look(inode, true);
     return this.#made.keep(inode, changes, asker) ? inode.reply() : undefined;
+  }
+
+  #setBehind(inode: Inode, kept: AttributeChanges, author: Author): Promise<Errno> {
+    const made = inode.open?.made;
+    // The kernel does not tell when it writes a file itself; the file does.
+    const changes = made !== undefined && this.#knowledge.look(inode) ? made.keptOf(inode.attributes) : kept;
+    return this.#attributes.setBehind(inode, changes, author);
   }
 
   /** Changes attributes, after what was written before; see AttributeSetting.set. */
@@ -387,6 +441,7 @@ export class OpenFiles {
       const { open } = inode;
       if (open !== undefined) {
         open.files -= 1;
+        if (file.author !== undefined) open.writers -= 1;
         if (open.files === 0) this.#closeWhenWritten(inode, open);
       }
       return Promise.resolve();
@@ -412,6 +467,7 @@ export class OpenFiles {
   /** The last file of an inode is closed. */
   #closeInode(inode: Inode): void {
     const { open } = inode;
+    this.#knowledge.look(inode);
     inode.open = undefined;
     this.#mapped.closed(inode);
     if (open?.held !== undefined) {
@@ -439,4 +495,9 @@ export class OpenFiles {
     }
     this.#files.clear();
   }
+}
+
+/** A granted file that nobody has open yet. */
+function openOf(held: HeldFile): OpenInode {
+  return { files: 0, writers: 0, held, pages: undefined, why: held.why };
 }

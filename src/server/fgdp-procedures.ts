@@ -12,6 +12,7 @@ import {
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
   GRANT_STAT,
+  GRANT_WANTS,
   HELLO_STAT,
   MAP_STAT,
   SHARED_FILE_KIND,
@@ -26,6 +27,7 @@ import {
 } from '../fgdp/program.ts';
 import { signProof } from '../fgdp/proof.ts';
 import type { SegmentPool } from '../fgdp/segment-pool.ts';
+import { ACCESS3_EXECUTE, ACCESS3_EXTEND, ACCESS3_MODIFY, ACCESS3_READ } from '../nfs3/nfs.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
 import type { Handlers } from '../rpc/program.ts';
@@ -35,7 +37,7 @@ import { pageFileOf, type PageFile } from '../store/page-file.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import { attributesOf, fattr3ToSend, postOpAttributes } from './attributes.ts';
 import type { ClientSession, ServerContext } from './client-session.ts';
-import { pageSource } from './nfs-procedures.ts';
+import { grantedRights, pageSource } from './nfs-procedures.ts';
 import { onFile, type Target } from './target.ts';
 import { statusOfError } from './outcome.ts';
 import type { PageCounters } from './page-counters.ts';
@@ -81,6 +83,14 @@ function sharedPages(node: StoreNode, session: ClientSession): SessionPages | st
   const { name, grants } = node.export.options;
   if (grants === 'none') return `export ${name} has grants=none`;
   return session.pages ?? 'this connection has no channel for segments';
+}
+
+/** What ACCESS can tell of a file that is no directory. */
+const ALL_RIGHTS = ACCESS3_READ | ACCESS3_MODIFY | ACCESS3_EXTEND | ACCESS3_EXECUTE;
+
+/** Whether the guest is root's of this machine. */
+function actsAsAnybody({ peer }: ClientSession): boolean {
+  return peer.kind === 'unix' && peer.claims === 'any';
 }
 
 /** The FGDP procedures of one server. */
@@ -129,7 +139,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     };
   };
 
-  const grant = (found: Target, { session }: ServerContext): GRANTres => {
+  const grant = (found: Target, wants: number, { session }: ServerContext): GRANTres => {
     const { node, identity } = found;
     const useWire = (reason: string): GRANTres => ({
       status: NFS3_OK,
@@ -142,9 +152,14 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
       return useWire(`this guest holds ${GRANTS_PER_SESSION_MAX} grants already`);
     }
     // Opened afresh: the receiver of a descriptor could change the flags of one that others use, too.
-    const file = openGrant(identity, node);
+    const file = openGrant(identity, node, {
+      reads: (wants & GRANT_WANTS.READ) !== 0,
+      writes: (wants & GRANT_WANTS.WRITE) !== 0,
+      // Nobody but root can have the kernel write through a descriptor, and to others it would be of no other use.
+      writable: (wants & GRANT_WANTS.WRITABLE) !== 0 && actsAsAnybody(session),
+    });
     try {
-      const { fd, status } = file;
+      const { fd, status, writable } = file;
       const grantId = nextGrantId;
       if (!channel.grant(grantId, fd)) return useWire('the descriptor channel is full or broken');
       nextGrantId += 1n;
@@ -162,6 +177,8 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
             length: status.size,
             generation: BigInt.asUintN(64, status.ctimeNs),
           },
+          writable,
+          access: grantedRights(ALL_RIGHTS, found, false),
         },
       };
     } finally {
@@ -218,7 +235,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
         service.store,
         args.file,
         context,
-        (found) => grant(found, context),
+        (found) => grant(found, args.wants, context),
         (status, node) => ({ status, file_attributes: postOpAttributes(node) }),
       ),
     LEVEL: (args, context): LEVELres =>

@@ -60,7 +60,8 @@ import { writeProcedures } from './write-procedures.ts';
 const TRANSFER_MULTIPLE_BYTES = 4096;
 const FILE_SIZE_MAX = 0x7fff_ffff_ffff_ffffn;
 
-function grantedRights(wanted: number, { node, identity }: Target, isDirectory: boolean): number {
+/** Those of the ACCESS3_* bits in `wanted` that the caller has. */
+export function grantedRights(wanted: number, { node, identity }: Target, isDirectory: boolean): number {
   const search = isDirectory ? ACCESS3_LOOKUP : ACCESS3_EXECUTE;
   const change = ACCESS3_MODIFY | ACCESS3_EXTEND | (isDirectory ? ACCESS3_DELETE : 0);
   const rights = [

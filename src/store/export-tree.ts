@@ -6,6 +6,7 @@ import { closeFd, fstatfs, openat, statFd, statx, type FileStatus } from '../sys
 import { nameToHandleAt, openByHandleAt } from '../system/handles.ts';
 import { becomeServer } from '../system/identity.ts';
 import { clonePrivateMount } from '../system/mounts.ts';
+import { openUserNamespace, type KnownIds } from '../system/user-namespace.ts';
 import type { ExportOptions } from './export-options.ts';
 import { EXPORT_ID_BYTES, fitsFileHandle } from './file-handle.ts';
 
@@ -43,6 +44,8 @@ export class ExportTree {
   readonly rootFd: number;
   /** The same root in a mount where nothing can be written: what guests are granted is opened there. */
   readonly readOnlyFd: number;
+  /** The same in mounts for writing, by the ids that they know; undefined where there can be none. */
+  readonly #writableFds = new Map<string, number | undefined>();
   /** Of the root, when it was opened: only its device and inode number stay true. */
   readonly rootStatus: FileStatus;
   readonly #rootPath: Buffer;
@@ -61,7 +64,7 @@ export class ExportTree {
     this.rootFd = clone ?? openat(AT_FDCWD, this.directory, O_RDONLY | O_DIRECTORY);
     try {
       const isAsItIs = clone === undefined || options.readOnly;
-      this.readOnlyFd = isAsItIs ? this.rootFd : clonePrivateMount(this.directory, true);
+      this.readOnlyFd = isAsItIs ? this.rootFd : clonePrivateMount(this.directory);
     } catch (error) {
       closeFd(this.rootFd);
       throw error;
@@ -79,6 +82,23 @@ export class ExportTree {
   isRoot(status: FileStatus): boolean {
     const root = this.rootStatus;
     return status.ino === root.ino && status.devMinor === root.devMinor && status.devMajor === root.devMajor;
+  }
+
+  /**
+   * The same root in a mount where a file of this owner can be written, by whoever is handed a descriptor: not more than the
+   * export's squash= leaves them, which the kernel sees to (ids of others own nothing there, and nothing can be given to
+   * them). Undefined where there is none: the export is read-only, the owner is somebody whom no guest may be, or the kernel
+   * or file system has no private mounts, or none with ids.
+   */
+  writableFd({ uid, gid }: Pick<FileStatus, 'uid' | 'gid'>): number | undefined {
+    if (this.isolation !== 'private-mount' || this.options.readOnly) return undefined;
+    const known = idsToWriteAs(this.options);
+    if (known === 'all') return this.rootFd;
+    const { uids, gids } = known;
+    if (!includesId(uids, uid) || !includesId(gids, gid)) return undefined;
+    const key = `${uids.first}+${uids.count}/${gids.first}+${gids.count}`;
+    if (!this.#writableFds.has(key)) this.#writableFds.set(key, tryCloneWithIds(this.directory, uids, gids));
+    return this.#writableFds.get(key);
   }
 
   /** Whether `options` mean this very tree, so that it can go on with them. */
@@ -101,6 +121,7 @@ export class ExportTree {
   }
 
   close(): void {
+    for (const fd of this.#writableFds.values()) if (fd !== undefined) closeFd(fd);
     if (this.readOnlyFd !== this.rootFd) closeFd(this.readOnlyFd);
     closeFd(this.rootFd);
   }
@@ -115,11 +136,49 @@ function pathOf(fd: number): Buffer {
 
 function tryCloneMount(directory: string, readOnly: boolean): number | undefined {
   try {
-    return clonePrivateMount(directory, readOnly);
+    return clonePrivateMount(directory, { readOnly });
   } catch (error) {
     // Not allowed, or an older kernel; EINVAL in a user namespace, where mounts of others cannot be changed.
     if (error instanceof ErrnoError && ['EPERM', 'ENOSYS', 'EINVAL'].includes(error.code)) return undefined;
     throw error;
+  }
+}
+
+/** Whose files guests may write at all. */
+function idsToWriteAs({
+  squash,
+  anonymousUid,
+  anonymousGid,
+}: ExportOptions): 'all' | { readonly uids: KnownIds; readonly gids: KnownIds } {
+  switch (squash) {
+    case 'none':
+      return 'all';
+    case 'root':
+      return { uids: ALL_BUT_ROOT, gids: ALL_BUT_ROOT };
+    case 'all':
+      return { uids: { first: anonymousUid, count: 1 }, gids: { first: anonymousGid, count: 1 } };
+  }
+}
+
+/** 0xffffffff is no id. */
+const ALL_BUT_ROOT: KnownIds = { first: 1, count: 0xffff_fffe };
+
+function includesId({ first, count }: KnownIds, id: number): boolean {
+  return id >= first && id < first + count;
+}
+
+function tryCloneWithIds(directory: string, uids: KnownIds, gids: KnownIds): number | undefined {
+  becomeServer();
+  let userNamespaceFd: number | undefined;
+  try {
+    userNamespaceFd = openUserNamespace(uids, gids);
+    return clonePrivateMount(directory, { readOnly: false, userNamespaceFd });
+  } catch (error) {
+    // No user namespaces here, or a file system whose mounts have no ids: then nothing is handed out for writing.
+    if (errnoOf(error) !== undefined) return undefined;
+    throw error;
+  } finally {
+    if (userNamespaceFd !== undefined) closeFd(userNamespaceFd);
   }
 }
 

@@ -192,12 +192,6 @@ function groupsKey(groups: readonly number[]): string {
   return key;
 }
 
-/** Opens a file anew, with the checks of OpenFiles.open; the caller closes it. */
-export function openChecked(identity: Identity, pathFd: number): { fd: number; status: FileStatus } {
-  const status = regularFileStatus({ fd: pathFd });
-  return { fd: openForReading(identity, pathFd, status), status };
-}
-
 /** EISDIR, EINVAL for what is no regular file, which must never be opened; StoreError STALE for a deleted one. */
 export function regularFileStatus({ fd, status = statFd(fd) }: Omit<FileToOpen, 'key'>): FileStatus {
   if (status.nlink === 0) throw new StoreError('STALE', 'the file was deleted');
@@ -206,15 +200,28 @@ export function regularFileStatus({ fd, status = statFd(fd) }: Omit<FileToOpen, 
   return status;
 }
 
-function openForReading(identity: Identity, pathFd: number, status: FileStatus): number {
-  // A file under a lease makes an open wait, unless it is non-blocking.
-  const open = () => openat(AT_FDCWD, `/proc/self/fd/${pathFd}`, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+/**
+ * Opens a regular file anew, with the checks of OpenFiles.open; the caller closes it.
+ *
+ * @param status of that file, of this turn
+ */
+export function openForReading(identity: Identity, pathFd: number, status: FileStatus): number {
   try {
-    return runAs(identity, open);
+    return runAs(identity, () => open(pathFd));
   } catch (error) {
     if (!(error instanceof ErrnoError) || error.code !== 'EACCES') throw error;
     if (identity.uid !== status.uid && !runAs(identity, () => faccess(pathFd, X_OK))) throw error;
-    becomeServer();
-    return open();
+    return openAsServer(pathFd);
   }
+}
+
+/** The same for somebody of whom is known that they may have the file. */
+export function openAsServer(pathFd: number): number {
+  becomeServer();
+  return open(pathFd);
+}
+
+function open(pathFd: number): number {
+  // A file under a lease makes an open wait, unless it is non-blocking.
+  return openat(AT_FDCWD, `/proc/self/fd/${pathFd}`, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 }

@@ -1,9 +1,11 @@
 import { R_OK, S_IFLNK, S_IFMT, W_OK, X_OK } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
 import {
+  checkAccess,
   closeFd,
   faccess,
   fstatfs,
+  isFixed,
   readlinkFd,
   statFd,
   type FileStatus,
@@ -11,9 +13,9 @@ import {
 } from '../system/files.ts';
 import { runAs, type Identity } from '../system/identity.ts';
 import { hasAcl } from './acls.ts';
-import { openChecked, type ReadFile } from './open-file.ts';
+import { openAsServer, openForReading, regularFileStatus, type ReadFile } from './open-file.ts';
 import { openName, openNameIfAny } from './open-name.ts';
-import { openInReadOnlyMount } from './read-only-mount.ts';
+import { openInGrantMount } from './grant-mounts.ts';
 import type { StoreNode } from './store.ts';
 import { StoreError } from './store-error.ts';
 
@@ -106,33 +108,59 @@ export function openFile(identity: Identity, node: StoreNode): ReadFile {
   return node.store.files.open(identity, { fd: node.fd, key: node.handle.toString('latin1') });
 }
 
+/** What a guest wants a file for. */
+export interface GrantWish {
+  /** The caller opens it to read it. */
+  readonly reads: boolean;
+  /** The caller opens it to change it. */
+  readonly writes: boolean;
+  /** The guest has a use for a file that can be written through it, now or later, by whomever. */
+  readonly writable: boolean;
+}
+
 /** A file opened for handing it to a guest. */
 export interface GrantedFile {
   /** Open for reading, shared with nobody: the receiver may change its flags. */
   readonly fd: number;
   readonly status: FileStatus;
+  /**
+   * Whether its holder can open it again for writing. The descriptor itself is for reading only in either case: one for
+   * writing would keep everybody from executing the file (ETXTBSY).
+   */
+  readonly writable: boolean;
   /** Closes the descriptor here; copies that were sent stay open. */
   close(): void;
 }
 
 /**
- * Opens a regular file for a grant, with the checks of openFile; ErrnoError, StoreError as there. In a private mount the
- * descriptor cannot be reopened for writing, also where the export is writable.
+ * Opens a regular file for a grant. Who reads it is checked as openFile does; to write it, the caller must be allowed to, or
+ * own it, as RFC 1813 section 4.4 has it for WRITE: EACCES, EROFS. Other errors as of openFile.
+ *
+ * What is not writable cannot be reopened for writing in a private mount, also where the export is writable. What is, is
+ * as good as its owner's to whoever holds it; it stays within what the export's squash= leaves to guests.
  */
-export function openGrant(identity: Identity, node: StoreNode): GrantedFile {
-  const found = openInReadOnlyMount(node.export, node.fd);
-  let opened: ReturnType<typeof openChecked>;
+export function openGrant(identity: Identity, node: StoreNode, wish: GrantWish): GrantedFile {
+  const { export: tree } = node;
+  const status = regularFileStatus(node);
+  if (wish.writes) checkWritable(identity, node, status);
+  const writableFd = wish.writable && !isFixed(node.fd) ? tree.writableFd(status) : undefined;
+  const found = openInGrantMount(tree, writableFd ?? tree.readOnlyFd, node.fd);
   try {
-    opened = openChecked(identity, found);
+    const fd = wish.reads || !wish.writes ? openForReading(identity, found, status) : openAsServer(found);
+    return {
+      fd,
+      status,
+      writable: writableFd !== undefined,
+      close: () => {
+        closeFd(fd);
+      },
+    };
   } finally {
     closeFd(found);
   }
-  const { fd, status } = opened;
-  return {
-    fd,
-    status,
-    close: () => {
-      closeFd(fd);
-    },
-  };
+}
+
+function checkWritable(identity: Identity, node: StoreNode, status: FileStatus): void {
+  if (node.export.options.readOnly) throw new ErrnoError('EROFS', 'open');
+  if (identity.uid !== status.uid) runAs(identity, () => checkAccess(node.fd, W_OK));
 }

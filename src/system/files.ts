@@ -88,6 +88,16 @@ export function statx(dirFd: number, name: Uint8Array | string, flags: number): 
   return readStatx(dirFd, pathArgument(name, 'statx'), flags);
 }
 
+// STATX_ATTR_IMMUTABLE and STATX_ATTR_APPEND of include/uapi/linux/stat.h
+const STATX_ATTRIBUTES_OFFSET = 8;
+const STATX_ATTR_FIXED = 0x10 | 0x20;
+
+/** Whether an open file can be changed by nobody, or only be appended to (chattr(1) +i, +a). */
+export function isFixed(fd: number): boolean {
+  statFd(fd);
+  return (u32At(STATX_ATTRIBUTES_OFFSET) & STATX_ATTR_FIXED) !== 0;
+}
+
 /** statx(2) of an open descriptor; O_PATH descriptors too. */
 export function statFd(fd: number): FileStatus {
   return readStatx(fd, EMPTY_PATH, AT_EMPTY_PATH);

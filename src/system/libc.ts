@@ -77,10 +77,19 @@ export const libc = {
     'void *mmap(void *, size_t, int, int, int, int64)',
   ),
   munmap: declare<Call<[bigint, number]>>('int munmap(void *, size_t)'),
+  clone: declare<Call<[bigint, bigint, number, Pointer]>>('int clone(void *, void *, int, void *)'),
+  waitpid: declare<Call<[number, Pointer, number]>>('int waitpid(int, void *, int)'),
   getsockopt: declare<Call<[number, number, number, Pointer, Pointer]>>(
     'int getsockopt(int, int, int, void *, void *)',
   ),
 };
+
+const dlsym = declare<Call<[Pointer, string], bigint>>('void *dlsym(void *, str)');
+
+/** Where a function of libc lies in memory. */
+export function symbolAddress(name: string): bigint {
+  return dlsym(null, name);
+}
 
 // One `syscall` a shape of arguments.
 const syscallInts = declare<Call<[number, number, number, number]>>('long syscall(long, long, long, long)');

@@ -29,24 +29,40 @@ const OPEN_TREE_CLONE = 1;
 const MOUNT_ATTR_RDONLY = 0x1;
 const MOUNT_ATTR_NOSUID = 0x2;
 const MOUNT_ATTR_NODEV = 0x4;
+const MOUNT_ATTR_IDMAP = 0x10_0000;
+
+export interface PrivateMount {
+  /** Writes give EROFS; default true. */
+  readonly readOnly?: boolean;
+  /**
+   * Of a user namespace: ids that it does not know own nothing that can be changed here, and nothing can be given to them
+   * (EOVERFLOW).
+   */
+  readonly userNamespaceFd?: number;
+}
 
 /**
  * A mount of its own of `directory` and what lies below on the same mount, attached nowhere: other mounts below are
  * not seen through it, nor are those made later. Returns a descriptor of its root that serves openat and
  * open_by_handle_at; the mount ends with the last descriptor reached through it. Writes give EROFS unless `readOnly`
- * is false; set-user-id bits and devices have no effect. Needs CAP_SYS_ADMIN (EPERM); ENOSYS before Linux 5.12.
+ * is false; set-user-id bits and devices have no effect. Needs CAP_SYS_ADMIN (EPERM); ENOSYS before Linux 5.12; EINVAL
+ * with `userNamespaceFd` on a file system that knows no ids of mounts.
  */
-export function clonePrivateMount(directory: string, readOnly = true): number {
+export function clonePrivateMount(
+  directory: string,
+  { readOnly = true, userNamespaceFd }: PrivateMount = {},
+): number {
   const tree = kernel.openTree(AT_FDCWD, pathArgument(directory, 'open_tree'), OPEN_TREE_CLONE | O_CLOEXEC);
   if (tree < 0) throw lastError('open_tree', directory);
   try {
     const access = readOnly ? MOUNT_ATTR_RDONLY : 0;
+    const ids = userNamespaceFd === undefined ? 0 : MOUNT_ATTR_IDMAP;
     const attributes = BigUint64Array.of(
-      BigInt(access | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV),
+      BigInt(access | ids | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV),
       0n,
       // A clone of a shared mount is its peer, and would be given what is mounted there later.
       BigInt(MS_PRIVATE),
-      0n,
+      BigInt(userNamespaceFd ?? 0),
     );
     if (kernel.mountSetattr(tree, EMPTY_PATH, AT_EMPTY_PATH, attributes, attributes.byteLength) < 0) {
       throw lastError('mount_setattr', directory);

@@ -63,6 +63,30 @@ const HOLES: readonly WriteException[] = [
   },
 ];
 
+/** Files that are removed while they are open: a granted file is ours, whatever names it has. */
+const KEPT_NAMES: readonly WriteException[] = [
+  {
+    cases: /^unlinked, and no name is left to see$/,
+    reason:
+      'RFC 1813 section 3.3.12: REMOVE knows of no open files, so the file keeps a name until its last close',
+    expected: () => ({ value: [withKept([]), 'ENOENT'] }),
+  },
+  {
+    cases: /^unlinked, and its directory removed$/,
+    reason: 'RFC 1813 section 3.3.12: the kept name moves to the directory above, until the last close',
+    expected: ({ value }) => ({
+      value: (value as unknown[]).map((each) => (Array.isArray(each) ? withKept(each) : each)),
+    }),
+  },
+  {
+    cases: /^rename: over an open file$/,
+    reason: 'RFC 1813 section 3.3.14: the replaced file keeps a name until its last close',
+    expected: ({ value }) => ({
+      value: (value as unknown[]).map((each) => (Array.isArray(each) ? withKept(each) : each)),
+    }),
+  },
+];
+
 /** What NFSv3 cannot say, and what goes by NFSv3 even where bytes are shared. */
 export const GRANTED_EXCEPTIONS: readonly WriteException[] = [
   {
@@ -119,30 +143,10 @@ export const GRANTED_EXCEPTIONS: readonly WriteException[] = [
     reason: 'RFC 1813 section 3.3.7: WRITE says where, and no call appends',
     expected: () => ({ value: ['EPERM', 'text'] }),
   },
-  {
-    cases: /^unlinked, and no name is left to see$/,
-    reason:
-      'RFC 1813 section 3.3.12: REMOVE knows of no open files, so the file keeps a name until its last close',
-    expected: () => ({ value: [withKept([]), 'ENOENT'] }),
-  },
-  {
-    cases: /^unlinked, and its directory removed$/,
-    reason: 'RFC 1813 section 3.3.12: the kept name moves to the directory above, until the last close',
-    expected: ({ value }) => ({
-      value: (value as unknown[]).map((each) => (Array.isArray(each) ? withKept(each) : each)),
-    }),
-  },
-  {
-    cases: /^rename: over an open file$/,
-    reason: 'RFC 1813 section 3.3.14: the replaced file keeps a name until its last close',
-    expected: ({ value }) => ({
-      value: (value as unknown[]).map((each) => (Array.isArray(each) ? withKept(each) : each)),
-    }),
-  },
 ];
 
 /** What NFSv3 cannot say. */
-export const NFS3_EXCEPTIONS: readonly WriteException[] = [...GRANTED_EXCEPTIONS, ...HOLES];
+export const NFS3_EXCEPTIONS: readonly WriteException[] = [...GRANTED_EXCEPTIONS, ...KEPT_NAMES, ...HOLES];
 
 /** Of an export that is read-only at the server, in a mount that is not. */
 export const READ_ONLY_EXPORT_EXCEPTIONS: readonly WriteException[] = [

@@ -32,7 +32,7 @@ t.test('an open inode outlives its last lookup', async (t) => {
   const inodes = table();
   const inode = inodes.intern(handle(1), attributes);
   inode.lookups = 1n;
-  inode.open = { files: 1, held: undefined, pages: undefined, why: 'test' };
+  inode.open = { files: 1, writers: 0, held: undefined, pages: undefined, why: 'test' };
   inodes.forget(inode.nodeId, 1n);
   t.equal(inodes.get(inode.nodeId), inode);
   inode.open = undefined;

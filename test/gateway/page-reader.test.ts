@@ -61,7 +61,7 @@ function sharing(bytes: number, heldMax?: number) {
   const inodes = new InodeTable(Buffer.from('root'), attributesOfFattr3(ATTRIBUTES), TIMES);
   const knowledge = new Knowledge(link, new NameCache(10), TIMES);
   const inode = inodes.intern(Buffer.from('file'), attributesOfFattr3(attributes()));
-  inode.open = { files: 1, held: undefined, pages: undefined, why: 'test' };
+  inode.open = { files: 1, writers: 0, held: undefined, pages: undefined, why: 'test' };
   const files = new MappedFiles(link, knowledge, heldMax);
   const learn = (): void => knowledge.learn(inode, attributes());
   const recallAll = (): void => {

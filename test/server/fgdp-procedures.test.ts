@@ -15,10 +15,16 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import type { Test } from 'tap';
 import { freshClientId, openSession } from '../../src/client/open-session.ts';
-import type { Session, SessionTarget } from '../../src/client/session.ts';
+import type { GrantWish, Session, SessionTarget } from '../../src/client/session.ts';
 import { ChannelListener, GuestChannel, channelPath } from '../../src/fgdp/channel.ts';
 import { FGDP_VERSION, GRANTS_UNREAD_MAX } from '../../src/fgdp/limits.ts';
-import { FEATURE_DESCRIPTORS, FGDP_PROGRAM, GRANT_STAT, HELLO_STAT } from '../../src/fgdp/program.ts';
+import {
+  FEATURE_DESCRIPTORS,
+  FGDP_PROGRAM,
+  GRANT_STAT,
+  GRANT_WANTS,
+  HELLO_STAT,
+} from '../../src/fgdp/program.ts';
 import { SegmentPool } from '../../src/fgdp/segment-pool.ts';
 import { verifyProof } from '../../src/fgdp/proof.ts';
 import { NFS3_OK } from '../../src/nfs3/status.ts';
@@ -175,7 +181,7 @@ t.test('a proxied stream is not near', { skip: notPrivileged }, async (t) => {
   const grant = await client.connection.call(
     FGDP_PROGRAM,
     'GRANT',
-    { file: { data: file } },
+    { file: { data: file }, wants: GRANT_WANTS.READ },
     { credential: as(1000) },
   );
   t.match(grant, { status: NFS3_OK, body: { grant: GRANT_STAT.USE_WIRE } });
@@ -202,6 +208,9 @@ t.test('a token on a network connection gives no channel', { skip: notPrivileged
   t.notOk(verifyProof(server.key.publicKey, proof, signature), 'is not signed either');
 });
 
+/** To read a file, and no more. */
+const READS: GrantWish = { reads: true, writes: false, writable: false };
+
 const codeOf = (action: () => unknown): string | undefined => {
   try {
     action();
@@ -216,7 +225,7 @@ t.test('a grant is the file, for reading only', { skip: notPrivileged }, async (
   const session = await near(t, serving);
   const client = await TestClient.connect(t, serving.socket);
   const file = await client.find(session.rootHandle, 'file');
-  const outcome = await session.grant(file, { credential: as(1000) });
+  const outcome = await session.grant(file, READS, { credential: as(1000) });
   if (outcome.kind !== 'granted') throw new Error(JSON.stringify(outcome));
   const { file: granted, handle, attributes } = outcome;
   const { descriptor, grantId } = granted;
@@ -255,7 +264,7 @@ t.test('a grant is the file, for reading only', { skip: notPrivileged }, async (
   unlinkSync(join(serving.tree, 'file'));
   t.equal(readSync(descriptor, seen, 0, 7, 5_000), 7, 'a deleted file stays readable');
   granted.release();
-  t.same(await session.grant(file, { credential: as(1000) }), { kind: 'failed', status: 70 }, 'STALE');
+  t.same(await session.grant(file, READS, { credential: as(1000) }), { kind: 'failed', status: 70 }, 'STALE');
 });
 
 t.test('who may not read a file is granted none', { skip: notPrivileged }, async (t) => {
@@ -263,12 +272,12 @@ t.test('who may not read a file is granted none', { skip: notPrivileged }, async
   const session = await near(t, serving);
   const client = await TestClient.connect(t, serving.socket);
   const grant = async (path: string, uid: number) =>
-    session.grant(await client.find(session.rootHandle, path), { credential: as(uid) });
+    session.grant(await client.find(session.rootHandle, path), READS, { credential: as(uid) });
   t.match(await grant('secret', 1000), { kind: 'failed', status: 13 });
   t.match(await grant('secret', 0), { kind: 'failed', status: 13 }, 'root is squashed');
   t.match(await grant('sub', 1000), { kind: 'failed', status: 21 });
   t.match(await grant('link', 1000), { kind: 'failed', status: 22 });
-  t.match(await session.grant(randomBytes(40), {}), { kind: 'failed', status: 10001 });
+  t.match(await session.grant(randomBytes(40), READS, {}), { kind: 'failed', status: 10001 });
 });
 
 t.test('grants=none leaves the wire', { skip: notPrivileged }, async (t) => {
@@ -278,7 +287,7 @@ t.test('grants=none leaves the wire', { skip: notPrivileged }, async (t) => {
   t.match(await near(t, await prepare(t)), { level: 'grants', levelReason: '', canGrant: true });
   const client = await TestClient.connect(t, serving.socket);
   const file = await client.find(session.rootHandle, 'file');
-  const outcome = await session.grant(file, { credential: as(1000) });
+  const outcome = await session.grant(file, READS, { credential: as(1000) });
   t.match(outcome, { kind: 'wire', reason: /grants=none/, attributes: { size: BigInt(CONTENTS.length) } });
   t.ok((await client.readAll(file)).equals(CONTENTS));
 });
@@ -290,7 +299,7 @@ t.test('many grants at once all arrive', { skip: notPrivileged }, async (t) => {
   const file = await client.find(session.rootHandle, 'file');
   const before = openDescriptors();
   const outcomes = await Promise.all(
-    Array.from({ length: 8 * GRANTS_UNREAD_MAX }, () => session.grant(file, { credential: as(1000) })),
+    Array.from({ length: 8 * GRANTS_UNREAD_MAX }, () => session.grant(file, READS, { credential: as(1000) })),
   );
   const granted = outcomes.filter((outcome) => outcome.kind === 'granted');
   t.equal(granted.length, outcomes.length);
@@ -307,7 +316,7 @@ t.test('a guest that never reads its channel is served by wire', { skip: notPriv
   const file = await client.find(await client.root('/tree'), 'file');
   const counts = { [GRANT_STAT.GRANTED]: 0, [GRANT_STAT.USE_WIRE]: 0 };
   for (let index = 0; index < 800; index += 1) {
-    const args = { file: { data: file } };
+    const args = { file: { data: file }, wants: GRANT_WANTS.READ };
     const reply = await client.connection.call(FGDP_PROGRAM, 'GRANT', args, { credential: as(1000) });
     if (reply.status !== NFS3_OK) throw new Error(statusOf(reply));
     counts[reply.body.grant] += 1;
@@ -388,7 +397,7 @@ t.test('RELEASE and the end of a session give grants back', { skip: notPrivilege
   const before = openDescriptors();
   const grant = async () => {
     const { handle } = lookup(identity, store.resolve(store.rootHandle('tree')), name('file'));
-    const reply = await procedures.GRANT({ file: { data: handle } }, context);
+    const reply = await procedures.GRANT({ file: { data: handle }, wants: GRANT_WANTS.READ }, context);
     if (reply.status !== NFS3_OK || reply.body.grant !== GRANT_STAT.GRANTED) throw new Error('not granted');
     return reply.body.grant_id;
   };
@@ -400,7 +409,7 @@ t.test('RELEASE and the end of a session give grants back', { skip: notPrivilege
   session.end();
   t.equal(session.grants.size, 0);
   const { handle } = lookup(identity, store.resolve(store.rootHandle('tree')), name('file'));
-  t.match(await procedures.GRANT({ file: { data: handle } }, context), {
+  t.match(await procedures.GRANT({ file: { data: handle }, wants: GRANT_WANTS.READ }, context), {
     body: { grant: GRANT_STAT.USE_WIRE },
   });
   guest.close();

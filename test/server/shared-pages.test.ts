@@ -115,7 +115,7 @@ t.test('MAP leads to the bytes of a file, without a descriptor to it', { skip: n
   t.match(await session.map(file, 2n ** 64n - 1n, 0xffffffff, caller), { kind: 'mapped', runs: [] });
   // The server's caches keep the node and the file; segments keep no descriptor.
   t.ok(openDescriptors() <= before + 8, `${openDescriptors() - before} more descriptors`);
-  const outcome = await session.grant(file, caller);
+  const outcome = await session.grant(file, { reads: true, writes: false, writable: true }, caller);
   t.match(outcome, { kind: 'wire', reason: /grants=pages/ }, 'GRANT hands out nothing here');
 });
 

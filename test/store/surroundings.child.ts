@@ -59,7 +59,8 @@ for (const handles of ['kernel', 'table'] as const) {
   const options = { ...parseExportOption(`tree=${at('tree')}`), readOnly: false };
   const writable = Store.open({ stateDirectory: at(`state-${handles}`), exports: [options], handles });
   const node = lookup(nobody, rootOf(writable), Buffer.from('mine'));
-  const grant = openGrant(nobody, node);
+  const reads = { reads: true, writes: false, writable: false };
+  const grant = openGrant(nobody, node, reads);
   const { fd } = grant;
   becomeServer();
   report[`${handles}GrantReopened`] = codeOf(() => fs.openSync(`/proc/self/fd/${fd}`, 'r+'));
@@ -71,7 +72,7 @@ for (const handles of ['kernel', 'table'] as const) {
   fs.chmodSync(at('tree/mine'), 0o600);
   grant.close();
   fs.unlinkSync(at('tree/mine'));
-  report[`${handles}Deleted`] = codeOf(() => openGrant(nobody, node));
+  report[`${handles}Deleted`] = codeOf(() => openGrant(nobody, node, reads));
   becomeServer();
   fs.writeFileSync(at('tree/mine'), 'mine', { mode: 0o600 });
   fs.chownSync(at('tree/mine'), 65534, 65534);

@@ -52,7 +52,7 @@ fs.writeFileSync(path.join(below, 'of-a-later-one'), '');
 
 const file = openat(clone, 'file', O_PATH | O_NOFOLLOW);
 const byHandle = openByHandleAt(clone, nameToHandleAt(file), O_RDONLY);
-const writable = clonePrivateMount(directory, false);
+const writable = clonePrivateMount(directory, { readOnly: false });
 
 console.log(
   JSON.stringify({

@@ -359,6 +359,8 @@ const grant: Arbitrary<Grant> = fc.oneof(
     grant_id: u64,
     kind: oneOf(SHARED_FILE_KIND),
     handle: page_handle,
+    writable: fc.boolean(),
+    access: u32,
   }),
   record({ grant: fc.constant(GRANT_STAT.USE_WIRE), reason: bytes(255) }),
 );
@@ -406,7 +408,7 @@ export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
     ),
   },
   GRANT: {
-    args: record({ file: nfs_fh3 }),
+    args: record({ file: nfs_fh3, wants: u32 }),
     result: result({ file_attributes: fattr3, body: grant }, { file_attributes: post_op_attr }),
   },
   CREDENTIAL: {

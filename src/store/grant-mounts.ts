@@ -14,16 +14,18 @@ import type { ExportTree } from './export-tree.ts';
 import { StoreError } from './store-error.ts';
 
 /**
- * The same file once more, reached through the export's read-only mount, as an O_PATH descriptor that the caller closes. In a
- * read-only export, or one without private mounts, it is a second descriptor of the same open file. StoreError STALE when the
- * file was deleted or moved outside meanwhile.
+ * The same file once more, reached through another mount of the export, as an O_PATH descriptor that the caller closes. Where
+ * it is the mount in which files are found anyway, it is a second descriptor of the same open file. StoreError STALE when
+ * the file was deleted or moved outside meanwhile.
+ *
+ * @param mountFd the export's root in that mount: see ExportTree.readOnlyFd and ExportTree.writableFd
  */
-export function openInReadOnlyMount(tree: ExportTree, fd: number): number {
+export function openInGrantMount(tree: ExportTree, mountFd: number, fd: number): number {
   becomeServer();
-  if (tree.readOnlyFd === tree.rootFd) return duplicateFd(fd);
+  if (mountFd === tree.rootFd) return duplicateFd(fd);
   let found: number;
   try {
-    found = tree.handles === 'kernel' ? openByHandle(tree, fd) : openByPath(tree, fd);
+    found = tree.handles === 'kernel' ? openByHandle(mountFd, fd) : openByPath(tree, mountFd, fd);
   } catch (error) {
     if (error instanceof ErrnoError && GONE.has(error.code))
       throw new StoreError('STALE', 'the file is not there any more');
@@ -38,14 +40,14 @@ export function openInReadOnlyMount(tree: ExportTree, fd: number): number {
 
 const GONE: ReadonlySet<string> = new Set(['ESTALE', 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV']);
 
-function openByHandle(tree: ExportTree, fd: number): number {
-  return openByHandleAt(tree.readOnlyFd, nameToHandleAt(fd), O_PATH | O_NOFOLLOW);
+function openByHandle(mountFd: number, fd: number): number {
+  return openByHandleAt(mountFd, nameToHandleAt(fd), O_PATH | O_NOFOLLOW);
 }
 
-function openByPath(tree: ExportTree, fd: number): number {
+function openByPath(tree: ExportTree, mountFd: number, fd: number): number {
   const path = tree.relativePath(fd);
   if (path === undefined) throw new StoreError('STALE', 'the file is not in the export any more');
-  return openat2(tree.readOnlyFd, path.length === 0 ? '.' : path, {
+  return openat2(mountFd, path.length === 0 ? '.' : path, {
     flags: O_PATH | O_NOFOLLOW,
     resolve: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
   });
