@@ -3,7 +3,7 @@ import { errnoOfRpcError } from '../client/errno.ts';
 import type { ServerLink, Waiter } from '../client/link.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { TIME_HOW, type sattr3 } from '../nfs3/types.ts';
-import { attributesOfFattr3, S_IFMT, SECONDS_MAX } from './attributes.ts';
+import { attributesOfFattr3, isDirectory, S_IFMT, SECONDS_MAX } from './attributes.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import type { Caller } from './callers.ts';
 import { errnoOfSystemError } from './held-errors.ts';
@@ -63,13 +63,15 @@ export class AttributeSetting {
   ): Promise<Outcome<AttributesReply>> {
     const errno = await this.change(inode, changes, caller, owner);
     if (errno !== 0) return errno;
+    // chown(2) leaves those of directories alone; the kernel asks all the same.
+    const dropsSetIds = changes.dropsSetIds === true && !isDirectory(inode.attributes);
     const held = writableIn(inode.open);
-    if (changes.dropsSetIds === true && held !== undefined && openers.length > 0) {
+    if (dropsSetIds && held !== undefined && openers.length > 0) {
       // The kernel writes as this process, which keeps set-id bits; no matter who writes, they go.
       const known = Number(held.file.status().mode);
       const mode = withoutSetIds(known);
       if (mode !== (known & MODE_BITS)) held.file.change({ mode });
-    } else if (changes.dropsSetIds === true) {
+    } else if (dropsSetIds) {
       // Where nothing else is asked for, the server has not been asked at all: as chown(2) of nothing.
       const isAlone = !isAboutInode(changes) && changes.size === undefined;
       const refused = await this.#dropSetIds(inode, caller, isAlone ? [caller, ...openers] : openers);

@@ -235,11 +235,16 @@ const chown = {
     prepare: makeUsual,
     run: () =>
       ['file', 'directory'].map((name) =>
-        [0o4755, 0o2755, 0o6755, 0o2644, 0o6777, 0o7777].map((mode) => {
-          fs.chmodSync(name, mode);
-          fs.chownSync(name, process.geteuid(), process.getegid());
-          return modeOf(name);
-        }),
+        [0o4755, 0o2755, 0o6755, 0o2644, 0o6777, 0o7777].map((mode) =>
+          [
+            [process.geteuid(), process.getegid()],
+            [-1, -1],
+          ].map(([uid, gid]) => {
+            fs.chmodSync(name, mode);
+            fs.chownSync(name, uid, gid);
+            return modeOf(name);
+          }),
+        ),
       ),
   },
 };
