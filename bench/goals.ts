@@ -28,6 +28,10 @@ const GOALS: readonly Goal[] = [
   { workload: 'sequential', contender: nearSegments, other: network, bound: 2, comparison: 'at least' },
   { workload: 'sequential', contender: network, other: sshfs, bound: 1, comparison: 'more than' },
   { workload: 'sequential', contender: network, other: rclone, bound: 1, comparison: 'more than' },
+  { workload: 'write-fsync', contender: nearPassthrough, other: plain, bound: 0.85, comparison: 'at least' },
+  { workload: 'random-write', contender: nearPassthrough, other: plain, bound: 0.75, comparison: 'at least' },
+  // Half its rate is twice its time.
+  { workload: 'untar', contender: nearPassthrough, other: bindfs, bound: 0.5, comparison: 'at least' },
   { workload: 'write', contender: network, other: sshfs, bound: 1, comparison: 'more than' },
   { workload: 'write', contender: network, other: rclone, bound: 1, comparison: 'more than' },
   { workload: 'untar', contender: network, other: sshfs, bound: 1, comparison: 'at least' },

@@ -50,6 +50,7 @@ export const nearPassthrough = nearmount({
   grants: 'descriptors',
   options: 'route=near,datapath=passthrough',
   expects: { route: 'near', dataPath: 'passthrough' },
+  writes: WRITE_WORKLOADS,
 });
 
 export const nearMapped = nearmount({
