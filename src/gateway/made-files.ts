@@ -112,11 +112,11 @@ export class MadeFile {
    * @param now the file's attributes, which show all that was written
    */
   keptOf(now: Attributes): AttributeChanges {
-    const { atime, mtime, ...others } = this.#kept ?? {};
     const before = this.#beforeTimes;
-    const isAsItWas =
-      before === undefined || (before.size === now.size && isSameTime(before.mtime, now.mtime));
-    return isAsItWas ? (this.#kept ?? {}) : others;
+    const kept = this.#kept ?? {};
+    if (before === undefined || (before.size === now.size && isSameTime(before.mtime, now.mtime))) return kept;
+    const { atime: _atime, mtime: _mtime, ...others } = kept;
+    return others;
   }
 
   /** The server knows it all. */

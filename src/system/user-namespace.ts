@@ -32,9 +32,8 @@ export function openUserNamespace(uids: KnownIds, gids: KnownIds): number {
     return fs.openSync(`/proc/${pid}/ns/user`, 'r');
   } finally {
     process.kill(pid, 'SIGKILL');
-    // It tells nobody of its end (no SIGCHLD), so nobody else waits for it.
-    if (libc.waitpid(pid, null, WCLONE) < 0) throw lastError('waitpid');
-    // The stack is in use until here.
+    // It tells nobody of its end (no SIGCHLD), so nobody else waits for it. The stack is in use until here.
+    libc.waitpid(pid, null, WCLONE);
     stack.fill(0);
   }
 }
