@@ -39,7 +39,7 @@ export function serveCommand(): Command {
   return new Command('serve')
     .description('serve directories: near guests over a Unix socket, everybody else by NFSv3 over TCP')
     .option(
-      '--export <NAME=DIR[,ro|rw][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure][,grants=descriptors|pages|none]>',
+      '--export <NAME=DIR[,ro|rw][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure][,grants=descriptors|read|pages|none]>',
       'a directory and the name it is mounted by, as /NAME; repeats (rw, squash=root, grants=descriptors)',
       collect,
     )

@@ -70,7 +70,8 @@ function encodeReason(reason: string): Uint8Array {
 /** Where files of an export are handed to a client, or why none can be, for people. */
 function grantChannel(node: StoreNode, session: ClientSession): ServerChannel | string {
   const { options, isolation } = node.export;
-  if (options.grants !== 'descriptors') return `export ${options.name} has grants=${options.grants}`;
+  const { grants } = options;
+  if (grants !== 'descriptors' && grants !== 'read') return `export ${options.name} has grants=${grants}`;
   if (session.channel === undefined) return 'this connection has no descriptor channel';
   if (isolation !== 'private-mount') {
     return 'the server lacks CAP_SYS_ADMIN, without which a descriptor could be reopened for writing';
@@ -156,7 +157,10 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
       reads: (wants & GRANT_WANTS.READ) !== 0,
       writes: (wants & GRANT_WANTS.WRITE) !== 0,
       // Nobody but root can have the kernel write through a descriptor, and to others it would be of no other use.
-      writable: (wants & GRANT_WANTS.WRITABLE) !== 0 && actsAsAnybody(session),
+      writable:
+        (wants & GRANT_WANTS.WRITABLE) !== 0 &&
+        node.export.options.grants === 'descriptors' &&
+        actsAsAnybody(session),
     });
     try {
       const { fd, status, writable } = file;

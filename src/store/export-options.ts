@@ -16,8 +16,11 @@ export interface ExportOptions {
   clients?: string[];
   /** TCP clients must come from a port that only their root can take, below 1024: exports(5). */
   secure: boolean;
-  /** What near guests may be handed: the files themselves, copies of their pages in shared memory, or nothing. */
-  grants: 'descriptors' | 'pages' | 'none';
+  /**
+   * What near guests may be handed: the files themselves, the files themselves to be read only, copies of their pages in
+   * shared memory, or nothing.
+   */
+  grants: 'descriptors' | 'read' | 'pages' | 'none';
 }
 
 export const DEFAULT_ANONYMOUS_ID = 65534;
@@ -48,11 +51,11 @@ export interface ExportSetting {
 
 const NAME = /^[A-Za-z0-9._-]{1,255}$/;
 const SQUASH = ['root', 'all', 'none'] as const;
-const GRANTS = ['descriptors', 'pages', 'none'] as const;
+const GRANTS = ['descriptors', 'read', 'pages', 'none'] as const;
 
 /**
  * `NAME=DIR[,ro|rw][,squash=root|all|none][,anonuid=N][,anongid=N][,clients=CIDR+CIDR][,secure]
- * [,grants=descriptors|pages|none]`. DIR is taken from the working directory where it is relative, and cannot contain a
+ * [,grants=descriptors|read|pages|none]`. DIR is taken from the working directory where it is relative, and cannot contain a
  * comma. Exports can be written to unless `ro` is given; `rw` says so explicitly. Throws ExportOptionError.
  */
 export function parseExportOption(text: string): ExportOptions {

@@ -199,6 +199,14 @@ t.test('an export that is read-only grants nothing for writing', { skip: notPriv
   t.match(await grant('own', USER, WRITES), { kind: 'failed', status: 30 });
 });
 
+t.test('grants=read hands out files to read, and no more', { skip: notPrivileged }, async (t) => {
+  const { grant } = await prepare(t, ',squash=none,grants=read');
+  const { file, writable } = granted(await grant('own', USER));
+  t.equal(writable, false);
+  t.equal(reopened(file.descriptor), 'EROFS');
+  t.match(await grant('own', USER, WRITES), { kind: 'granted', writable: false }, 'written by wire');
+});
+
 t.test('owners, and files that can only be written', { skip: notPrivileged }, async (t) => {
   const { at, grant } = await prepare(t, '');
   chmodSync(at('own'), 0o444);

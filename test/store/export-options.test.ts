@@ -45,7 +45,7 @@ t.test('what is wrong is named, with what is allowed', async (t) => {
     [`${'x'.repeat(256)}=/d`, /1 to 255/],
     ['a=', /directory is missing/],
     ['a=/d\0', /NUL/],
-    ['a=/d,grants=all', /grants=descriptors\|pages\|none/],
+    ['a=/d,grants=all', /grants=descriptors\|read\|pages\|none/],
     ['a=/d,wo', /'wo': ro, rw, squash=, anonuid=, anongid=, clients=, secure and grants= are allowed/],
     ['a=/d,', /''/],
     ['a=/d,ro=1', /ro takes no value/],
