@@ -3,14 +3,19 @@ import { constants } from 'node:fs';
 import { mock } from 'node:test';
 import t from 'tap';
 import { ATTRIBUTES_BEHIND_MS } from '../../src/gateway/limits.ts';
+import type { Caller } from '../../src/gateway/callers.ts';
+import { MadeFile } from '../../src/gateway/made-files.ts';
+import { attributesOfFattr3 } from '../../src/gateway/attributes.ts';
+import { NO_AUTH } from '../../src/rpc/auth.ts';
 import type { AttributeChanges, CallContext } from '../../src/gateway/operations.ts';
 import { NFSSTAT3 } from '../../src/nfs3/status.ts';
 import type { Script } from '../client/scripted-server.ts';
-import { KNOWS_CALLS } from '../client/scripted-server.ts';
+import { ATTRIBUTES, KNOWS_CALLS } from '../client/scripted-server.ts';
 import { bytes, context, mountTree, ok, quiet, TreeServer, type Mounted } from './tree-server.ts';
 import { writeData } from './writing-server.ts';
 
 const ROOT = 1n;
+const ATTRIBUTES_OF_MADE = { ...attributesOfFattr3(ATTRIBUTES), mode: 0o100600, uid: 1000 };
 const EINTR = 4;
 const EIO = 5;
 const { O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
@@ -335,4 +340,18 @@ t.test('so does one that has put off the bytes', async (t) => {
   await ok(set(TIMES));
   t.equal(await gateway.flush(fileHandle, maker), 0);
   t.equal(mtimeOf(scene), 2_000);
+});
+
+t.test('times are not set any more once the file was written again past the gateway', (t) => {
+  const maker = { pid: 1, uid: 1000 };
+  const file = new MadeFile(maker, { credential: NO_AUTH, key: 'a' } as Caller);
+  const known = { ...ATTRIBUTES_OF_MADE, size: 10n };
+  t.ok(file.keep(known, { mode: 0o644, mtime: TIMES.mtime }, maker));
+  t.same(file.keptOf(known), { mode: 0o644, mtime: TIMES.mtime }, 'nobody has');
+  t.same(file.keptOf({ ...known, size: 11n }), { mode: 0o644 });
+  t.same(file.keptOf({ ...known, mtime: { seconds: 9, nanoseconds: 9 } }), { mode: 0o644 });
+  file.settled();
+  t.ok(file.keep(known, { mode: 0o666 }, maker));
+  t.same(file.keptOf({ ...known, size: 12n }), { mode: 0o666 });
+  t.end();
 });

@@ -58,6 +58,8 @@ export class WritingServer {
   /** Turns of the event loop each call takes. */
   delayTurns = (): number => 0;
   isDown = false;
+  /** The last name was removed: SETATTR knows the handle no more. */
+  isFileGone = false;
   calls: string[] = [];
   #generation = 1;
   #changes = 1;
@@ -177,6 +179,7 @@ export class WritingServer {
       REMOVE: (_args, context) => this.#serve('REMOVE', context, () => ({ status: NFS3_OK, wcc: wcc() })),
       SETATTR: ({ new_attributes: { size, mode } }, context) =>
         this.#serve('SETATTR', context, () => {
+          if (this.isFileGone) return { status: NFSSTAT3.NFS3ERR_STALE, wcc: { before: null, after: null } };
           if ((this.rights & MODIFY_AND_EXTEND) === 0)
             return { status: NFSSTAT3.NFS3ERR_ACCES, wcc: { before: null, after: null } };
           if (size !== null) {
