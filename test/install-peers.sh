@@ -7,6 +7,9 @@ set -u
 peers=(libnfs-utils nfs-ganesha nfs-ganesha-vfs rpcbind tshark iproute2 attr acl rsync git sqlite3 fuse3 libfuse2 xfsprogs btrfs-progs)
 # A kernel as a guest: 41 MB to download, 105 MB on disk.
 peers+=(user-mode-linux kmod ethtool)
+# What programs are tried with: a database, file-system stressors, and the lock test ping_pong (of ctdb): 60 MB to download,
+# 270 MB on disk.
+peers+=(fio postgresql stress-ng ctdb)
 
 missing=()
 if command -v dpkg-query >/dev/null; then
@@ -31,6 +34,11 @@ policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
   printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+fi
+# Nor does a database belong here that nobody has asked for: pg_createcluster(1) makes one when PostgreSQL comes first.
+clusters=/etc/postgresql-common/createcluster.d/nearmount-tests.conf
+if [ ! -e /etc/postgresql-common ]; then
+  mkdir -p "${clusters%/*}" && echo 'create_main_cluster = false' >"$clusters"
 fi
 
 export DEBIAN_FRONTEND=noninteractive
