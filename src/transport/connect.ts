@@ -79,7 +79,7 @@ function connectFrom(
       clearTimeout(timer);
       socket.removeListener('error', onError);
       if (endpoint.kind === 'tcp') socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
-      resolve(new StreamTransport(socket, name, slabs));
+      resolve(new StreamTransport(socket, name, { slabs, readsAlways: true }));
     });
   });
 }

@@ -10,12 +10,23 @@ import type { ReceiveSlabs } from './receive-slabs.ts';
 /** Where small records are put together to be sent: used within one turn only. */
 const sending = Buffer.allocUnsafeSlow(SEND_NOW_BYTES_MAX);
 
+export interface StreamOptions {
+  /** Where the socket was made to receive into; without it, the chunks are the socket's own. */
+  readonly slabs?: ReceiveSlabs;
+  /**
+   * Read on whatever waits to be sent: so does who calls, because what comes are the replies to calls that were made, and
+   * two ends that each wait until the other reads wait for ever. Default false: who is called reads no more than it can answer.
+   */
+  readonly readsAlways?: boolean;
+}
+
 export class StreamTransport implements RecordTransport {
   readonly peerName: string;
   readonly socket: Socket;
   /** Runs when more of a record has come, complete or not. */
   onProgress: (() => void) | undefined;
   readonly #slabs: ReceiveSlabs | undefined;
+  readonly #readsAlways: boolean;
   #reason: RpcError | undefined;
   #pausedByOwner = false;
   #pausedBySending = false;
@@ -29,14 +40,11 @@ export class StreamTransport implements RecordTransport {
   #sentBytes = 0;
   #lastSentMs = 0;
 
-  /**
-   * Takes over a connected socket.
-   *
-   * @param slabs where the socket was made to receive into; without it, the chunks are the socket's own
-   */
-  constructor(socket: Socket, peerName: string, slabs?: ReceiveSlabs) {
+  /** Takes over a connected socket. */
+  constructor(socket: Socket, peerName: string, { slabs, readsAlways = false }: StreamOptions = {}) {
     this.socket = socket;
     this.#slabs = slabs;
+    this.#readsAlways = readsAlways;
     this.peerName = peerName;
     this.#decoder = new RecordDecoder((record) => {
       this.#recordBeganMs = undefined;
@@ -134,7 +142,7 @@ export class StreamTransport implements RecordTransport {
       }
     });
     socket.uncork();
-    if (socket.writableLength > SEND_BUFFER_BYTES_MAX && !this.#pausedBySending) {
+    if (socket.writableLength > SEND_BUFFER_BYTES_MAX && !this.#pausedBySending && !this.#readsAlways) {
       this.#pausedBySending = true;
       this.#update();
     }

@@ -12,6 +12,7 @@ import { procedure, type Program } from '../../src/rpc/program.ts';
 import { nothing, opaquePieces, struct, u32 } from '../../src/xdr/codec.ts';
 import { connect } from '../../src/transport/connect.ts';
 import type { Endpoint } from '../../src/transport/endpoint.ts';
+import { SEND_BUFFER_BYTES_MAX } from '../../src/transport/limits.ts';
 import { listen, type ListenOptions } from '../../src/transport/listen.ts';
 import type { StreamTransport } from '../../src/transport/stream.ts';
 
@@ -82,6 +83,21 @@ export function recordTransportSuite(
       t.equal(result.tag, tag);
       t.ok(Buffer.concat(result.data).equals(data), `record ${tag} holds the same bytes`);
     });
+  });
+
+  t.test(`${name}: calls and replies that fill the buffers of both ends pass each other`, async (t) => {
+    const [left, right] = await makePair(t);
+    const client = new RpcConnection(left);
+    new RpcConnection(right, echoing());
+    // A socket that was told to go on in this turn goes on in the next, whatever it is told meanwhile.
+    await nextTurn();
+    const data = Buffer.alloc(MIB);
+    // Each end has more to send at a time than it and the kernel take.
+    const CALLS = (4 * SEND_BUFFER_BYTES_MAX) / MIB;
+    const calls = Array.from({ length: CALLS }, (_, tag) =>
+      client.call(ECHO_PROGRAM, 'ECHO', { tag, data: [data] }),
+    );
+    t.equal((await Promise.all(calls)).length, CALLS);
   });
 
   t.test(`${name}: many concurrent calls`, async (t) => {
