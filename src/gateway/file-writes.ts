@@ -5,11 +5,11 @@ import { STABLE_HOW } from '../nfs3/nfs.ts';
 import { DirtyBytes, type Interruptible } from './dirty-bytes.ts';
 import { FileWriter } from './file-writer.ts';
 import type { stable_how } from './gathered-bytes.ts';
+import { errnoOfSystemError } from './held-errors.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
-import { GATHER_COPY_BYTES } from './limits.ts';
-import { errnoOfSystemError } from './held-errors.ts';
+import { FAR_HOLE_BYTES, GATHER_COPY_BYTES } from './limits.ts';
 import type { OpenFile } from './open-file.ts';
 import { heldIn, type HeldFile } from './open-inode.ts';
 import type { Answer, Errno, WriteData } from './operations.ts';
@@ -98,7 +98,8 @@ export class FileWrites {
     const writtenBytes = data.bytes.length;
     if (offset + BigInt(writtenBytes) > FILE_BYTES_MAX) return EFBIG;
     const stable = stableHow(flags);
-    const isAnsweredLate = stable !== STABLE_HOW.UNSTABLE || this.#isSeenAtOnce(file, flags);
+    const isAnsweredLate =
+      stable !== STABLE_HOW.UNSTABLE || leavesFarHole(inode, offset) || this.#isSeenAtOnce(file, flags);
     const take = (bytes: Uint8Array, isOwn: boolean): number => {
       const release = isOwn && data.release !== undefined ? (): void => data.release?.() : undefined;
       return writer.write(offset, bytes, isOwn, author, stable, release);
@@ -173,6 +174,11 @@ function tell(file: OpenFile): Errno {
   const errno = file.error ?? 0;
   file.error = undefined;
   return errno;
+}
+
+function leavesFarHole(inode: Inode, offset: bigint): boolean {
+  if (offset < FAR_HOLE_BYTES) return false;
+  return offset > inode.attributes.size && offset > (inode.open?.writer?.hiddenEnd ?? 0n);
 }
 
 function stableHow(flags: number): stable_how {

@@ -82,6 +82,11 @@ export const WRITES_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
 export const WRITES_IN_FLIGHT_MAX = 64;
 /** Writes up to this size are copied together; larger ones are sent from the memory they came in. In bytes. */
 export const GATHER_COPY_BYTES = 32 * 1024;
+/**
+ * A write from here on that leaves a hole is answered when the server has answered: how large a file may be differs by file
+ * system (2 TiB on ext3, 16 TiB on ext4), and whoever looks for the end is told by EFBIG. In bytes.
+ */
+export const FAR_HOLE_BYTES = 2n ** 41n;
 /** First memory for writes that are copied together, in bytes; doubles. */
 export const GATHER_CHUNK_MIN_BYTES = 4096;
 /** Short answers to one WRITE after which the server counts as broken: EIO. */

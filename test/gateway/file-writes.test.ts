@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { DirtyBytes } from '../../src/gateway/dirty-bytes.ts';
-import { WRITE_RESENDS_MAX } from '../../src/gateway/limits.ts';
+import { FAR_HOLE_BYTES, WRITE_RESENDS_MAX } from '../../src/gateway/limits.ts';
 import type { Outcome } from '../../src/gateway/operations.ts';
 import { STABLE_HOW } from '../../src/nfs3/nfs.ts';
 import { NFSSTAT3 } from '../../src/nfs3/status.ts';
@@ -395,6 +395,20 @@ t.test('files opened for reading, and places no file has, are not written', asyn
   t.same(answered(await gateway.write(writer, 0n, writeData(Buffer.alloc(0)), 0, context())), {
     writtenBytes: 0,
   });
+});
+
+t.test('where a file may be too large for its file system, the write itself is told', async (t) => {
+  const { gateway, server, open, write } = await mounted();
+  const file = await open();
+  const far = Number(FAR_HOLE_BYTES);
+  server.failWrites = [NFSSTAT3.NFS3ERR_FBIG];
+  t.equal(await write(file, far, 'x'), -EFBIG);
+  t.equal(await write(file, 0, 'near'), 4, 'told once');
+  t.equal(await gateway.flush(file, context()), 0);
+  t.equal(server.disk.toString(), 'near');
+  server.failWrites = [NFSSTAT3.NFS3ERR_FBIG];
+  t.equal(await write(file, far - 1, 'x'), 1, 'nearer by, writes are behind');
+  t.equal(await gateway.flush(file, context()), EFBIG);
 });
 
 t.test('set-id bits go in the name of who opened the file, as far as the server left them', async (t) => {
