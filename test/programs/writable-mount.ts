@@ -1,4 +1,4 @@
-/** What programs are run on: mounts of a server's empty directory, by routes on which what is written passes the server. */
+/** What programs are run on: mounts of a server's empty directory, on every data path that what is written may take. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,8 +14,17 @@ type Milliseconds = number;
 /** Above what any program here takes. */
 const PROGRAM_LIMIT: Milliseconds = sized(120_000, 1_200_000);
 
+/** How a mount reaches its server, and what it is handed there: `near` has files granted to it, `near-records` nothing. */
+export type Way = 'network' | 'near-records' | 'near';
+
+const WAYS: Readonly<Record<Way, { readonly route: string; readonly source: string }>> = {
+  network: { route: 'network', source: 'records' },
+  'near-records': { route: 'near', source: 'records' },
+  near: { route: 'near', source: 'tree' },
+};
+
 /** With the other tests one is enough: what differs by route differs in what is written to the server, not in what. */
-const ROUTES = FULL_SIZE ? ['network', 'near'] : ['network'];
+const USUAL_WAYS: readonly Way[] = FULL_SIZE ? ['network', 'near-records', 'near'] : ['network'];
 
 /**
  * For tap's `skip`: false when nothing is missing, else what and how to get it.
@@ -42,6 +51,7 @@ function makePlacesOnDisk(t: Test): Places {
 }
 
 export interface WritableMount {
+  readonly way: Way;
   /** Where programs write. */
   readonly point: string;
   /** The same directory on the server's disk. */
@@ -50,31 +60,33 @@ export interface WritableMount {
   readonly plain: string;
 }
 
-/** Runs `test` once a route, each on a mount of its own. */
+/** Runs `test` once a way, each on a mount of its own. */
 export function onMounts(
   t: Test,
   name: string,
   skip: string | false,
   test: (t: Test, mount: WritableMount) => Promise<void>,
+  ways: readonly Way[] = USUAL_WAYS,
 ): void {
-  for (const route of ROUTES) {
-    t.test(`${name}, ${route}`, { skip }, async (t) => {
+  for (const way of ways) {
+    const { route, source } = WAYS[way];
+    t.test(`${name}, ${way}`, { skip }, async (t) => {
       t.setTimeout(MOUNT_LIMIT_MS);
       const { top, tree: disk, plain } = FULL_SIZE ? makePlacesOnDisk(t) : makePlaces(t);
       const point = join(top, 'mnt');
       const trusted = 'squash=none,clients=127.0.0.0/8';
       const server = await startServer(t, {
         directory: top,
-        exports: [`tree=${disk},${trusted},grants=none`],
+        exports: [`tree=${disk},${trusted}`, `records=${disk},${trusted},grants=none`],
       });
       const mount = await startMount(t, {
-        source: 'tree',
+        source,
         point,
         table: server.table,
         options: `route=${route},hard`,
         limitMs: MOUNT_LIMIT_MS,
       });
-      await test(t, { point, disk, plain });
+      await test(t, { way, point, disk, plain });
       t.equal((await mount.status()).route, route);
       t.same(await mount.stop(), { status: 0, signal: null });
     });
