@@ -1,9 +1,11 @@
-/** SQLite with a rollback journal on a mount: transactions, two writers with locks, and one that dies in the middle. */
+/** SQLite on a mount, with a rollback journal and with a write-ahead log: transactions, two writers, and one that dies in the middle. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
-import { sized } from '../trees/size.ts';
+import { within } from '../support/mounts.ts';
+import { FULL_SIZE, sized } from '../trees/size.ts';
 import { onMounts, run, skipWithoutPrograms } from './writable-mount.ts';
 
 const JOURNALS = ['DELETE', 'TRUNCATE', 'PERSIST'];
@@ -14,6 +16,35 @@ const INCREMENTS = sized(15, 500);
 const BUSY_MS = 60_000;
 /** So few pages are kept that a transaction spills into the file before it ends. */
 const PAGES_KEPT = 5;
+
+/** Rows that each such transaction adds. */
+const ROWS_EACH = 20;
+
+/** A sqlite3 that is asked again and again. */
+class SqlProcess {
+  readonly #child;
+  readonly #lines;
+
+  constructor(t: Test, database: string) {
+    this.#child = spawn('sqlite3', ['-bail', '-cmd', `.timeout ${BUSY_MS}`, database], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+    t.teardown(() => this.#child.kill('SIGKILL'));
+  }
+
+  /** The one line that statements print; undefined when it has ended. */
+  async ask(statements: string): Promise<string | undefined> {
+    this.#child.stdin.write(`${statements}\n`);
+    const line = await within(this.#lines.next(), BUSY_MS, () => `no answer to ${statements}`);
+    return line.done === true ? undefined : line.value;
+  }
+
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit');
+  }
+}
 
 const rows = (count: number) =>
   `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
@@ -79,3 +110,51 @@ onMounts(t, 'SQLite', skipWithoutPrograms({ sqlite3: 'sqlite3' }), async (t, { p
     });
   }
 });
+
+/**
+ * The log's index is a file that all writers map: their kernel is one, so they share its pages. Two writers, a reader that
+ * sees one state for as long as it likes, and one writer that dies with its transaction in the log.
+ */
+onMounts(
+  t,
+  'SQLite with a write-ahead log',
+  skipWithoutPrograms({ sqlite3: 'sqlite3' }),
+  async (t, { point, disk }) => {
+    const sql = (where: string, text: string) =>
+      run(t, where, ['sqlite3', '-bail', '-cmd', `.timeout ${BUSY_MS}`, 'wal.db', text]);
+    t.equal(
+      await sql(
+        point,
+        'PRAGMA journal_mode=WAL; CREATE TABLE t(v, w); CREATE INDEX i ON t(v); CREATE TABLE c(n); INSERT INTO c VALUES(0);',
+      ),
+      'wal\n',
+    );
+    const reader = new SqlProcess(t, join(point, 'wal.db'));
+    t.equal(await reader.ask('BEGIN; SELECT n FROM c;'), '0');
+
+    const step = `BEGIN IMMEDIATE; UPDATE c SET n = n + 1; ${rows(ROWS_EACH)} COMMIT; `;
+    // Few pages make a checkpoint: many of them while both write.
+    const increments = `PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=20; ${step.repeat(INCREMENTS)}`;
+    await Promise.all([sql(point, increments), sql(point, increments)]);
+    const wanted = `${2 * INCREMENTS}\n${2 * INCREMENTS * ROWS_EACH}\nok\n`;
+    const counts = 'SELECT n FROM c; SELECT count(*) FROM t; PRAGMA integrity_check;';
+    t.equal(await sql(point, counts), wanted, 'no update was lost');
+    t.equal(await reader.ask('SELECT n FROM c;'), '0', 'what a transaction sees stays');
+    t.equal(await reader.ask('COMMIT; SELECT n FROM c;'), String(2 * INCREMENTS));
+
+    const dying = new SqlProcess(t, join(point, 'wal.db'));
+    t.equal(
+      await dying.ask(
+        `PRAGMA cache_size=${PAGES_KEPT}; BEGIN; UPDATE t SET v = 'changed'; UPDATE c SET n = -1; SELECT n FROM c;`,
+      ),
+      '-1',
+    );
+    await dying.kill();
+    t.equal(await reader.ask('SELECT n FROM c;'), String(2 * INCREMENTS));
+    t.equal(await sql(point, counts), wanted, 'its transaction never was');
+    await reader.kill();
+    t.equal(await sql(point, `PRAGMA wal_checkpoint(TRUNCATE); ${counts}`), `0|0|0\n${wanted}`);
+    t.equal(await sql(disk, counts), wanted, 'on the server too');
+  },
+  FULL_SIZE ? ['near', 'near-records', 'network'] : ['near'],
+);
