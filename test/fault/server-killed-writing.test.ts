@@ -8,7 +8,7 @@ import { mkdirSync } from 'node:fs';
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { cannotMountHere, runTool, type RunningMount } from '../support/mounts.ts';
 import type { ServerProcess } from '../support/server.ts';
 import { NameLedger } from './name-ledger.ts';
@@ -20,8 +20,13 @@ type Milliseconds = number;
 
 const DEATHS = Number(process.env.NEARMOUNT_SERVER_DEATHS ?? 5);
 const SEED = Number(process.env.NEARMOUNT_WRITERS_SEED ?? randomInt(2 ** 31));
-/** Near without grants: with them, what is written does not pass the server. */
-const ROUTES = ['network', 'near'] as const;
+/** Mounts that live together, each by its name: route and export. `near` has files granted to it, `near-records` nothing. */
+const WAYS = {
+  network: { route: 'network', source: 'tree' },
+  'near-records': { route: 'near', source: 'tree' },
+  near: { route: 'near', source: 'granted' },
+} as const;
+const COMPANIES: readonly (readonly (keyof typeof WAYS)[])[] = [['network', 'near-records'], ['near']];
 const WRITERS = [
   { script: 'record-writer.mjs', makeLedger: () => new RecordLedger() },
   { script: 'record-writer.mjs', makeLedger: () => new RecordLedger() },
@@ -40,7 +45,7 @@ const QUIET: Milliseconds = 50;
 const DEATH_LIMIT: Milliseconds = 30_000;
 const LIMIT: Milliseconds = 120_000 + DEATHS * DEATH_LIMIT;
 
-t.setTimeout(LIMIT);
+t.setTimeout(COMPANIES.length * LIMIT);
 
 /** Names, kinds, sizes, modes, owners, link counts, targets and contents of a tree; read by other processes. */
 async function describeTree(directory: string): Promise<string> {
@@ -55,25 +60,32 @@ function sumOf(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
-t.test(`${DEATHS} deaths of the server, seed ${SEED}`, { skip: cannotMountHere }, async (t) => {
+for (const ways of COMPANIES) {
+  const title = `${DEATHS} deaths of the server of ${ways.join(' and ')}, seed ${SEED}`;
+  t.test(title, { skip: cannotMountHere }, (t) => deathsOfServer(t, ways));
+}
+
+async function deathsOfServer(t: Test, ways: readonly (keyof typeof WAYS)[]): Promise<void> {
   const scene = makeScene(t);
-  const exports = [`tree=${scene.tree},squash=none,clients=127.0.0.0/8,grants=none`];
+  const trusted = `${scene.tree},squash=none,clients=127.0.0.0/8`;
+  const exports = [`tree=${trusted},grants=none`, `granted=${trusted}`];
   let server: ServerProcess = await scene.serve({ exports });
   const mountAll = async (suffix: string): Promise<RunningMount[]> => {
     const mounts = [];
-    for (const route of ROUTES) {
-      const point = `${scene.point}-${route}${suffix}`;
-      mounts.push(await scene.mount({ point, options: `route=${route},hard`, limitMs: LIMIT }));
+    for (const way of ways) {
+      const { route, source } = WAYS[way];
+      const point = `${scene.point}-${way}${suffix}`;
+      mounts.push(await scene.mount({ source, point, options: `route=${route},hard`, limitMs: LIMIT }));
     }
     return mounts;
   };
   const mounts = await mountAll('');
-  const writers = mounts.flatMap(({ point }, route) =>
+  const writers = mounts.flatMap(({ point }, way) =>
     WRITERS.map(({ script, makeLedger }, index) => {
-      const name = `${ROUTES[route]}-${index}`;
+      const name = `${ways[way]}-${index}`;
       const disk = join(scene.tree, name);
       for (const directory of ['a', 'b']) mkdirSync(join(disk, directory), { recursive: true });
-      const seed = (SEED + route * WRITERS.length + index) >>> 0;
+      const seed = (SEED + way * WRITERS.length + index) >>> 0;
       return new WriterProcess<never>(t, {
         script,
         point: join(point, name),
@@ -140,4 +152,4 @@ t.test(`${DEATHS} deaths of the server, seed ${SEED}`, { skip: cannotMountHere }
     t.equal(sumOf(openFiles), 0, `${mount.point} holds nothing`);
     t.same(await mount.stop(), { status: 0, signal: null });
   }
-});
+}

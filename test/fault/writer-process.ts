@@ -47,6 +47,7 @@ export class WriterProcess<Step = unknown> {
   #linesRead = 0;
   #paused = false;
   #failure: string | undefined;
+  #code: string | undefined;
 
   constructor(t: Teardown, options: WriterOptions<Step>) {
     this.#disk = options.disk;
@@ -91,6 +92,7 @@ export class WriterProcess<Step = unknown> {
     }
     if (message.paused === true) this.#paused = true;
     if (message.failed !== undefined) {
+      this.#code = message.code;
       this.#failure = `${this.name}: ${message.code} (${message.message}) from ${JSON.stringify(message.failed)}`;
     }
   }
@@ -137,6 +139,17 @@ export class WriterProcess<Step = unknown> {
 
   /** What is wrong on the server's disk, and the error the writer got, if any. */
   complaints(): string[] {
-    return [...(this.#failure === undefined ? [] : [this.#failure]), ...this.#ledger.complaints(this.#disk)];
+    return [...(this.#failure === undefined ? [] : [this.#failure]), ...this.diskComplaints()];
+  }
+
+  /** What is wrong on the server's disk. */
+  diskComplaints(): string[] {
+    return this.#ledger.complaints(this.#disk);
+  }
+
+  /** Waits for the end of a writer that gets an error; returns its code. */
+  async failed(): Promise<string | undefined> {
+    await within(this.#ended, ORDER_LIMIT, () => `${this.name} goes on`);
+    return this.#code;
   }
 }
