@@ -4,11 +4,13 @@
  */
 import { nothing } from '../xdr/codec.ts';
 import { procedure, type Program } from '../rpc/program.ts';
+import { LOCK_GRANTEDargs } from './locks.ts';
 
 export const FGDP_CALLBACK_VERSION = 1;
 
 export const FGDP_CALLBACK_PROCEDURES = {
   NULL: procedure(0, nothing, nothing),
+  LOCK_GRANTED: procedure(2, LOCK_GRANTEDargs, nothing),
 } as const;
 
 export const FGDP_CALLBACK_PROGRAM: Program<typeof FGDP_CALLBACK_PROCEDURES> = {

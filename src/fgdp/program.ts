@@ -26,6 +26,7 @@ import {
   SHORTHAND_BYTES_MAX,
   UNMAP_HANDLES_MAX,
 } from './limits.ts';
+import { LOCK_PROCEDURES } from './locks.ts';
 
 export const TOKEN_BYTES = 32;
 export const NONCE_BYTES = 32;
@@ -249,6 +250,7 @@ export const FGDP_PROCEDURES = {
   MAP: procedure(6, MAPargs, MAPres),
   UNMAP: procedure(7, UNMAPargs, nothing),
   CLIENT: procedure(8, CLIENTargs, nothing),
+  ...LOCK_PROCEDURES,
 } as const;
 
 export const FGDP_PROGRAM: Program<typeof FGDP_PROCEDURES> = {

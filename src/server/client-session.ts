@@ -33,6 +33,8 @@ export class ClientSession {
   isFgdp = false;
   /** Set by CLIENT: whose calls these are, over all of its connections. */
   clientId: string | undefined;
+  /** Whether the guest can be told of a lock that it waited for: LOCK_GRANTED. */
+  hearsOfLocks = false;
   /** Whether listings say which files have no ACL. */
   wantsAclMarks = false;
   /** Callers that CREDENTIAL has told about. */
@@ -43,6 +45,7 @@ export class ClientSession {
   readonly replies: ReplyAccount;
   /** Whether it has mounted or used an export that it may use. */
   usesExports = false;
+  readonly #endListeners: (() => void)[] = [];
   /** Whether its address is in a list of networks, as far as that was asked. */
   readonly #isAmong = new WeakMap<readonly string[], boolean>();
 
@@ -65,8 +68,14 @@ export class ClientSession {
     return isAmong;
   }
 
+  /** @param listener is told when the connection has ended */
+  onEnd(listener: () => void): void {
+    this.#endListeners.push(listener);
+  }
+
   /** Releases everything the client held. */
   end(): void {
+    for (const listener of this.#endListeners.splice(0)) listener();
     this.pages?.close();
     this.channel?.close();
     this.grants.clear();

@@ -38,6 +38,7 @@ import {
   REFUSED_LOG_MS,
   SEND_STALLED_MS,
 } from './limits.ts';
+import { LockService, type LockServiceLimits } from './lock-service.ts';
 import { mountProcedures } from './mount-procedures.ts';
 import { nfsProcedures } from './nfs-procedures.ts';
 import { ReplyAccount, ReplyBudget, type ReplyBudgetLimits } from './reply-budget.ts';
@@ -60,6 +61,7 @@ export interface DataAccessServerOptions {
   readonly log: Logger;
   /** Other limits than those of limits.ts. */
   readonly limits?: ConnectionLimits;
+  readonly lockLimits?: Partial<LockServiceLimits>;
 }
 
 /** Limits on connections; times in milliseconds, defaults in limits.ts. */
@@ -84,6 +86,7 @@ export class DataAccessServer {
   readonly #options: DataAccessServerOptions;
   readonly #store: Store;
   readonly #calls: CallLog;
+  readonly #locks: LockService;
   readonly #dispatcher: Dispatcher<ServerContext>;
   readonly #admission: ConnectionAdmission<Connected>;
   readonly #replies: ReplyBudget;
@@ -98,11 +101,12 @@ export class DataAccessServer {
   #saidUntrusted = false;
   #refusedLoggedMs = -Infinity;
 
-  private constructor(options: DataAccessServerOptions, key: ServerKey, store: Store, calls: CallLog) {
+  private constructor(options: DataAccessServerOptions, key: ServerKey, { store, calls, locks }: State) {
     this.#options = options;
     this.key = key;
     this.#store = store;
     this.#calls = calls;
+    this.#locks = locks;
     this.#admission = new ConnectionAdmission(options.limits);
     this.#replies = new ReplyBudget(options.limits);
     this.#callBudget = new CallBudget(options.limits);
@@ -135,15 +139,7 @@ export class DataAccessServer {
       );
     }
     const key = loadServerKey(options.stateDirectory);
-    const calls = await openCallLog(options);
-    let store: Store;
-    try {
-      store = Store.open({ stateDirectory: options.stateDirectory, exports: options.exports });
-    } catch (error) {
-      calls.close();
-      throw error;
-    }
-    const server = new DataAccessServer(options, key, store, calls);
+    const server = new DataAccessServer(options, key, await openState(options));
     try {
       await server.#listen();
     } catch (error) {
@@ -192,12 +188,15 @@ export class DataAccessServer {
     clearInterval(this.#check);
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()));
     this.#closeChannels();
+    // What guests have locked they claim at the next server.
+    this.#locks.stop();
     const draining = Promise.all([...this.#admission.all].map(({ connection }) => connection.drain()));
     await Promise.race([draining, delay(DRAIN_MS, undefined, { ref: false })]);
     const poolUsedBytes = this.pool.usedBytes;
     for (const { connection } of [...this.#admission.all]) connection.close();
     await this.#store.writing.stop();
     this.#store.close();
+    this.#locks.close();
     this.#calls.close();
     if (this.pageCounters.isUsed) {
       this.#options.log.info({ ...this.pageCounters.summary(), poolUsedBytes }, 'pages handed to guests');
@@ -235,6 +234,7 @@ export class DataAccessServer {
       channels: this.#channels,
       pool: this.pool,
       counters: this.pageCounters,
+      locks: this.#locks,
     };
     this.#dispatcher.register(NFS_PROGRAM, nfsProcedures(this.#store));
     this.#dispatcher.register(NFSACL_PROGRAM, aclProcedures(this.#store));
@@ -355,6 +355,28 @@ export class DataAccessServer {
         connection.close(new RpcError('CONNECTION_LOST', 'idle'));
       }
     }
+  }
+}
+
+/** What a server opens in its state directory. */
+interface State {
+  readonly store: Store;
+  readonly calls: CallLog;
+  readonly locks: LockService;
+}
+
+async function openState(options: DataAccessServerOptions): Promise<State> {
+  const { stateDirectory, exports, log, lockLimits = {} } = options;
+  // The first of them, because it says whether another server has the directory.
+  const calls = await openCallLog(options);
+  let store: Store | undefined;
+  try {
+    store = Store.open({ stateDirectory, exports });
+    return { store, calls, locks: new LockService({ stateDirectory, log, limits: lockLimits }) };
+  } catch (error) {
+    store?.close();
+    calls.close();
+    throw error;
   }
 }
 

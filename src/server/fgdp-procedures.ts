@@ -25,6 +25,7 @@ import {
   type MAPargs,
   type MAPres,
 } from '../fgdp/program.ts';
+import { FEATURE_LOCKS } from '../fgdp/locks.ts';
 import { signProof } from '../fgdp/proof.ts';
 import type { SegmentPool } from '../fgdp/segment-pool.ts';
 import { ACCESS3_EXECUTE, ACCESS3_EXTEND, ACCESS3_MODIFY, ACCESS3_READ } from '../nfs3/nfs.ts';
@@ -37,6 +38,8 @@ import { pageFileOf, type PageFile } from '../store/page-file.ts';
 import type { Store, StoreNode } from '../store/store.ts';
 import { attributesOf, fattr3ToSend, postOpAttributes } from './attributes.ts';
 import type { ClientSession, ServerContext } from './client-session.ts';
+import { lockProcedures } from './lock-procedures.ts';
+import type { LockService } from './lock-service.ts';
 import { grantedRights, pageSource } from './nfs-procedures.ts';
 import { onFile, type Target } from './target.ts';
 import { statusOfError } from './outcome.ts';
@@ -54,6 +57,8 @@ export interface FgdpService {
   /** Memory of the segments of all sessions. */
   readonly pool: SegmentPool;
   readonly counters: PageCounters;
+  /** Without it, locks are local to each guest. */
+  readonly locks?: LockService | undefined;
 }
 
 const FEATURES =
@@ -96,6 +101,7 @@ function actsAsAnybody({ peer }: ClientSession): boolean {
 
 /** The FGDP procedures of one server. */
 export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCEDURES, ServerContext> {
+  const features = service.locks === undefined ? FEATURES : FEATURES | FEATURE_LOCKS;
   let nextGrantId = 1n;
 
   const pagesFor = (channel: ServerChannel): SessionPages =>
@@ -122,6 +128,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
       channel?.close();
     }
     session.isFgdp = true;
+    session.hearsOfLocks = (args.features & features & FEATURE_LOCKS) !== 0;
     session.wantsAclMarks = (args.features & FEATURE_ACL_MARKS) !== 0;
     const boot_id = Buffer.from(bootId);
     // Only a token whose channel is here is signed: else a relay could pass this signature off with a channel of its own.
@@ -130,7 +137,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     return {
       status: HELLO_STAT.HELLO_OK,
       version: FGDP_VERSION,
-      features: args.features & FEATURES,
+      features: args.features & features,
       server_id: key.id,
       server_name: Buffer.from(service.serverName),
       boot_id,
@@ -271,8 +278,20 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
       for (const handle of args.handles) session.pages?.unmap(handle, args.discard);
     },
     CLIENT: ({ client_id }, { session }) => {
-      session.clientId = Buffer.from(client_id).toString('latin1');
+      const clientId = Buffer.from(client_id).toString('latin1');
+      if (session.clientId === clientId) return;
+      const { locks } = service;
+      if (session.clientId === undefined) {
+        session.onEnd(() => {
+          locks?.left(session, session.clientId ?? '');
+        });
+      } else {
+        locks?.left(session, session.clientId);
+      }
+      session.clientId = clientId;
+      locks?.joined(session, clientId);
     },
+    ...lockProcedures(service.store, service.locks),
   };
 }
 

@@ -70,3 +70,27 @@ export const CALL_LOG_WARN_MS = 60_000;
 export const RECENT_REPLIES_MAX = 4_096;
 /** For how long, in milliseconds; other servers (nfsd's RC_EXPIRE) have the same. */
 export const RECENT_REPLY_MS = 120_000;
+/** Locks of one client (mount), each range of an owner counted; for one more LOCK answers that there is no room: ENOLCK. */
+export const LOCKS_PER_CLIENT_MAX = 16_384;
+/** Requests for locks of one client that wait, and those for one file of all clients; beyond it ENOLCK. */
+export const LOCK_WAITS_PER_CLIENT_MAX = 4_096;
+export const LOCK_WAITS_PER_FILE_MAX = 16_384;
+/** Clients that have locks at a time; one more gets ENOLCK. */
+export const LOCK_CLIENTS_MAX = 4_096;
+/**
+ * How long the locks of a client are kept whose last connection has ended, in milliseconds: over a Unix socket, where only a
+ * gateway that has ended loses it, and over TCP.
+ */
+export const LOCK_RECONNECT_NEAR_MS = 1_000;
+export const LOCK_RECONNECT_MS = 10_000;
+/**
+ * How long a server that was started anew gives out no locks but those that clients had before, in milliseconds, unless all
+ * of them have come sooner. Gateways that lost their server look for it at least every RECONNECT_PAUSE_MAX_MS.
+ */
+export const LOCK_GRACE_MS = 10_000;
+/** How long it stays on record that a client may have locks after it has given up its last one, in milliseconds. */
+export const LOCK_RECORD_IDLE_MS = 2_000;
+/** Size of each of the two files of that record, `locks.0` and `locks.1`, in bytes. */
+export const LOCK_RECORD_BYTES = 1024 * 1024;
+/** How long a guest may take to acknowledge that it was told of a lock, in milliseconds; it asks again when it reconnects. */
+export const LOCK_GRANTED_TIMEOUT_MS = 60_000;

@@ -67,6 +67,12 @@ export function unsealFileHandle(key: Uint8Array, handle: Uint8Array): HandlePar
   };
 }
 
+/** Which file of its file system a handle is of, whichever export it was issued for; the handle was unsealed before. */
+export function fileOfHandle(handle: Uint8Array): string {
+  const bytes = Buffer.from(handle.buffer, handle.byteOffset, handle.length);
+  return bytes.toString('latin1', 1, 2) + bytes.toString('latin1', HEADER_BYTES, bytes.length - MAC_BYTES);
+}
+
 function macOf(key: Uint8Array, bytes: Uint8Array): Buffer {
   return createHmac('sha256', key).update(bytes).digest().subarray(0, MAC_BYTES);
 }

@@ -17,6 +17,7 @@ import type { ExportOptions } from './export-options.ts';
 import { ExportTree, type HandleKind } from './export-tree.ts';
 import { FileChanges } from './file-changes.ts';
 import {
+  fileOfHandle,
   fitsFileHandle,
   loadHandleKey,
   sealFileHandle,
@@ -203,6 +204,16 @@ export class Store {
       if (error instanceof StoreError) return undefined;
       throw error;
     }
+  }
+
+  /**
+   * A name for the file of a handle, whatever became of it: the same in all exports of its file system. Undefined as for
+   * exportOf.
+   */
+  identify(handle: Uint8Array): string | undefined {
+    const status = this.exportOf(handle)?.rootStatus;
+    if (status === undefined) return undefined;
+    return `${status.devMajor}:${status.devMinor}:${fileOfHandle(handle)}`;
   }
 
   /** The file of a handle: StoreError BADHANDLE when we never issued it, STALE when its file or export is gone. */

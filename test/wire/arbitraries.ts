@@ -40,6 +40,7 @@ import {
   TOKEN_BYTES,
   type FGDP_PROCEDURES,
 } from '../../src/fgdp/program.ts';
+import { LOCK_KIND, LOCK_STAT, LOCK_TYPE, TEST_STAT } from '../../src/fgdp/locks.ts';
 
 export type ProcedureArbitraries<P extends Procedures> = {
   readonly [K in keyof P]: {
@@ -376,6 +377,19 @@ const mapBody: Arbitrary<MapBody> = fc.oneof(
   record({ map: fc.constant(MAP_STAT.USE_READ), reason: bytes(255) }),
 );
 
+const lockRange = { file: nfs_fh3, kind: oneOf(LOCK_KIND), owner: u64, start: u64, end: u64 };
+const lockFound: Arbitrary<LockFound> = fc.oneof(
+  record({ test: fc.constantFrom(TEST_STAT.FREE, TEST_STAT.GRACE) }),
+  record({
+    test: fc.constant(TEST_STAT.HELD),
+    type: oneOf(LOCK_TYPE),
+    start: u64,
+    end: u64,
+    pid: u32,
+  }),
+);
+type LockFound = Extract<ResultOf<(typeof FGDP_PROCEDURES)['TEST']>, { body: unknown }>['body'];
+
 export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
   LEVEL: {
     args: record({ root: nfs_fh3 }),
@@ -425,4 +439,31 @@ export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
     result: nothing,
   },
   CLIENT: { args: record({ client_id: exactly(CLIENT_ID_BYTES) }), result: nothing },
+  LOCK: {
+    args: record({
+      ...lockRange,
+      pid: u32,
+      type: oneOf(LOCK_TYPE),
+      wait: fc.boolean(),
+      reclaim: fc.boolean(),
+      cookie: u64,
+    }),
+    result: fc.oneof(
+      record({ status: fc.constant(NFS3_OK), outcome: oneOf(LOCK_STAT) }),
+      record({ status: failed }),
+    ),
+  },
+  TEST: {
+    args: record({ ...lockRange, type: oneOf(LOCK_TYPE) }),
+    result: fc.oneof(record({ status: fc.constant(NFS3_OK), body: lockFound }), record({ status: failed })),
+  },
+  UNLOCK: {
+    args: record(lockRange),
+    result: record({ status: fc.oneof(fc.constant(NFS3_OK), failed) }),
+  },
+  RECLAIM_DONE: { args: nothing, result: nothing },
+  CANCEL: {
+    args: record({ cookie: u64 }),
+    result: record({ status: fc.oneof(fc.constant(NFS3_OK), failed), was_waiting: fc.boolean() }),
+  },
 };
