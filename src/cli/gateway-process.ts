@@ -58,6 +58,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
     process.getegid?.() ?? 0,
     [],
   ).auth;
+  const callbacks = new Callbacks();
   const routes = new RouteSelection({
     source,
     tableFile: settings.tableFile,
@@ -65,7 +66,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
     bootId: bootId(),
     only: options.route,
     credential,
-    callbacks: new Callbacks(),
+    callbacks,
     reservedPort: options.reservedPort,
   });
   // What the kernel writes to granted files counts as written by this process: quotas are to hold for it.
@@ -103,6 +104,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
     },
     {
       link,
+      callbacks,
       rootAttributes,
       routes,
       processOf: processCredentials,

@@ -34,6 +34,7 @@ const mountStatus = z.object({
   dirtyBytes: z.number().default(0),
   calls: counts,
   lastWireReason: z.string().optional(),
+  locks: z.string().default('local to this guest'),
   groupsCut: z.number().default(0),
 });
 type MountStatus = z.infer<typeof mountStatus>;
@@ -73,6 +74,7 @@ function describe(mount: MountStatus): string {
     `  bytes      ${mount.wireBytes} by wire, ${mount.mappedBytes} mapped; what passes through is read by the kernel and not counted`,
     `  written    ${mount.wireWrittenBytes} bytes by wire, ${mount.dirtyBytes} bytes not on stable storage yet`,
     ...(mount.mapFallbacks === 0 ? [] : [`  fallbacks  ${mount.mapFallbacks} reads of shared files by wire`]),
+    `  locks      ${mount.locks}`,
     `  calls      ${describeCounts(mount.calls)}`,
     ...(mount.groupsCut === 0
       ? []

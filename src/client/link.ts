@@ -14,6 +14,7 @@ import {
   RECONNECT_PAUSE_MIN_MS,
   ROUTE_RECHECK_MS,
 } from './limits.ts';
+import { LOCK_CALLS, type LockProcedure } from './lock-calls.ts';
 import { OnceSlots } from './once-slots.ts';
 import type { GrantOutcome, GrantWish, MapOutcome, Session } from './session.ts';
 
@@ -65,7 +66,7 @@ const TIMER_SLACK_MS = 5;
 export type NfsProcedure = keyof typeof NFS_PROCEDURES;
 export type NfsArgs<K extends NfsProcedure> = ArgsOf<(typeof NFS_PROCEDURES)[K]>;
 export type NfsResult<K extends NfsProcedure> = ResultOf<(typeof NFS_PROCEDURES)[K]>;
-type CountedCall = NfsProcedure | 'GRANT' | 'MAP' | 'GETACL';
+type CountedCall = NfsProcedure | 'GRANT' | 'MAP' | 'GETACL' | LockProcedure;
 
 /** An answer, and what must be known to understand it. */
 export interface OnceAnswer<Result> {
@@ -229,6 +230,23 @@ export class ServerLink {
     return this.#persist(waiter, (session, timeoutMs) =>
       session.getAcl(handle, mask, { credential: waiter.credential, timeoutMs }),
     );
+  }
+
+  /**
+   * Calls a lock procedure, again over other sessions until it is answered: none does anything when it comes twice.
+   * Undefined where the server of the session in use knows no locks.
+   */
+  async lock<K extends LockProcedure>(
+    name: K,
+    args: ArgsOf<(typeof LOCK_CALLS.procedures)[K]>,
+    waiter: Waiter,
+  ): Promise<ResultOf<(typeof LOCK_CALLS.procedures)[K]> | undefined> {
+    this.#count(name);
+    return this.#persist(waiter, async (session, timeoutMs) => {
+      if (!session.canLock) return undefined;
+      const { credential } = waiter;
+      return session.call(LOCK_CALLS, name, args, { credential, timeoutMs });
+    });
   }
 
   /** Makes a call in the waiter's name, with all its groups where the server takes them. */

@@ -16,6 +16,7 @@ import {
   TOKEN_BYTES,
   type HELLOres,
 } from '../fgdp/program.ts';
+import { FEATURE_LOCKS } from '../fgdp/locks.ts';
 import { verifyProof } from '../fgdp/proof.ts';
 import { MOUNT_PROGRAM } from '../nfs3/mount.ts';
 import { MNT3_OK, MOUNTSTAT3, NFS3_OK, mountStatusName, statusName } from '../nfs3/status.ts';
@@ -41,7 +42,12 @@ export class RouteError extends Error {
 }
 
 const FEATURES =
-  FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS | FEATURE_SEGMENTS | FEATURE_ONCE;
+  FEATURE_DESCRIPTORS |
+  FEATURE_SHORT_CREDENTIALS |
+  FEATURE_ACL_MARKS |
+  FEATURE_SEGMENTS |
+  FEATURE_ONCE |
+  FEATURE_LOCKS;
 
 /** The channel, or why this route has none; on other routes than a Unix socket's there is nothing to say. */
 interface ChannelOutcome {

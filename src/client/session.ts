@@ -16,6 +16,7 @@ import {
   type export_level,
   type page_handle,
 } from '../fgdp/program.ts';
+import { FEATURE_LOCKS } from '../fgdp/locks.ts';
 import { NFSACL_PROGRAM, type GETACL3res } from '../nfs3/nfsacl.ts';
 import { NFS3_OK, type nfs3error } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
@@ -241,6 +242,11 @@ export class Session {
   /** Whether a call with the xid of an earlier one is known to the server as the same call, also after a restart. */
   get takesEffectOnce(): boolean {
     return this.#peer?.knowsClient === true;
+  }
+
+  /** Whether locks can be asked for, which exclude those of other guests. */
+  get canLock(): boolean {
+    return this.takesEffectOnce && ((this.#peer?.features ?? 0) & FEATURE_LOCKS) !== 0;
   }
 
   get closed(): RpcError | undefined {

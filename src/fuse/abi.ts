@@ -44,6 +44,9 @@ export const FUSE_OPCODE = {
   READDIR: 28,
   RELEASEDIR: 29,
   FSYNCDIR: 30,
+  GETLK: 31,
+  SETLK: 32,
+  SETLKW: 33,
   ACCESS: 34,
   CREATE: 35,
   INTERRUPT: 36,
@@ -127,6 +130,9 @@ export const FUSE_INIT_FLAG = {
   INIT_EXT: 1n << 30n,
   PASSTHROUGH: 1n << 37n,
 } as const;
+
+/** Those by which the locks of fcntl(2) and flock(2) come here; without them the kernel keeps them to itself. */
+export const FUSE_LOCK_FLAGS = (1n << 1n) | (1n << 10n);
 
 export const fuse_attr = fixedStruct('fuse_attr', 'little', {
   ino: u64,
@@ -286,6 +292,19 @@ export const fuse_flush_in = fixedStruct('fuse_flush_in', 'little', {
   padding: u32,
   lock_owner: u64,
 });
+
+/** struct fuse_file_lock: type is F_RDLCK, F_WRLCK or F_UNLCK, `end` the last byte. */
+const FUSE_FILE_LOCK = { start: u64, end: u64, type: u32, pid: u32 };
+export const fuse_lk_in = fixedStruct('fuse_lk_in', 'little', {
+  fh: u64,
+  owner: u64,
+  ...FUSE_FILE_LOCK,
+  lk_flags: u32,
+  padding: u32,
+});
+/** Bit of lk_flags: flock(2). */
+export const FUSE_LK_FLOCK = 1 << 0;
+export const fuse_lk_out = fixedStruct('fuse_lk_out', 'little', FUSE_FILE_LOCK);
 
 export const fuse_fsync_in = fixedStruct('fuse_fsync_in', 'little', {
   fh: u64,

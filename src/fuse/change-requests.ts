@@ -92,7 +92,7 @@ export const CHANGE_HANDLERS: HandlerEntries = [
         const answer = operations.create(nodeId, name, mode & PERMISSION_BITS, flags, context);
         return encoded(answer, ({ entry, opened }) => [
           encodeEntry(entry),
-          encodeOpened(opened, mayWrite(flags)),
+          encodeOpened(opened, mayWrite(flags) || operations.sharesLocks === true),
         ]);
       },
     },

@@ -100,10 +100,11 @@ export function encodeAttributes(reply: AttributesReply): Buffer {
 }
 
 /**
- * @param mayWrite whether it was opened for writing: where nothing can have been written, a close need not wait for a FLUSH
+ * @param isFlushed whether the close of each descriptor is told by FLUSH: where nothing can have been written, nor locked,
+ * no close need wait for it
  */
-export function encodeOpened(opened: Opened, mayWrite: boolean): Buffer {
-  let openFlags = mayWrite ? 0 : FOPEN_NOFLUSH;
+export function encodeOpened(opened: Opened, isFlushed: boolean): Buffer {
+  let openFlags = isFlushed ? 0 : FOPEN_NOFLUSH;
   if (opened.keepCache) openFlags |= FOPEN_KEEP_CACHE;
   if (opened.backingId !== undefined) openFlags |= FOPEN_PASSTHROUGH;
   return fuse_open_out.encode({

@@ -6,6 +6,7 @@ import { watchReadable, type Watch } from '../system/watch.ts';
 import type { CallContext, KernelServices, Operations } from '../gateway/operations.ts';
 import {
   FUSE_INIT_FLAG,
+  FUSE_LOCK_FLAGS,
   FUSE_KERNEL_MINOR_VERSION,
   FUSE_KERNEL_VERSION,
   FUSE_NOTIFY_INVAL_INODE,
@@ -49,14 +50,16 @@ class PendingRequest implements CallContext {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
+  readonly heedsInterrupts: boolean;
   #controller: AbortController | undefined;
   #answered = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(uid: number, gid: number, pid: number) {
+  constructor({ uid, gid, pid, opcode }: fuse_in_header) {
     this.uid = uid;
     this.gid = gid;
     this.pid = pid;
+    this.heedsInterrupts = REQUEST_HANDLERS.get(opcode)?.heedsInterrupts === true;
   }
 
   /** Made on demand: few operations ever wait long enough to look at it. */
@@ -73,7 +76,12 @@ class PendingRequest implements CallContext {
     return true;
   }
 
-  interrupt(answerNow: () => void): void {
+  /** @param heeds the operation answers by itself, and soon, when it is told */
+  interrupt(heeds: boolean, answerNow: () => void): void {
+    if (heeds) {
+      this.#controller ??= new AbortController();
+      this.#controller.abort();
+    }
     this.#timer ??= setTimeout(() => {
       if (this.#answered) return;
       answerNow();
@@ -90,6 +98,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
   readonly #memory = new RequestMemory();
   readonly #pending = new Map<bigint, PendingRequest>();
   #passthrough = false;
+  passesLocks = false;
   #initialized = false;
   #stopping = false;
   #closed = false;
@@ -205,7 +214,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
           this.stop();
           return;
         default:
-          this.#call(opcode, unique, new PendingRequest(header.uid, header.gid, header.pid), {
+          this.#call(opcode, unique, new PendingRequest(header), {
             nodeId: nodeid,
             body,
             keepMemory: () => this.#memory.keep(request.length),
@@ -278,7 +287,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
     const pending = this.#pending.get(unique);
     // Either answered already, or handled before its INTERRUPT was read.
     if (pending === undefined) return;
-    pending.interrupt(() => {
+    pending.interrupt(pending.heedsInterrupts, () => {
       if (pending.answer()) this.#write(unique, -EINTR, []);
     });
   }
@@ -305,7 +314,8 @@ export class KernelDriver implements FuseDriver, KernelServices {
       return;
     }
     const offered = BigInt(offer.flags) | (BigInt(offer.flags2) << 32n);
-    let flags = 0n;
+    let flags = this.#operations.sharesLocks === true ? offered & FUSE_LOCK_FLAGS : 0n;
+    this.passesLocks = flags === FUSE_LOCK_FLAGS;
     for (const flag of Object.values(FUSE_INIT_FLAG)) flags |= offered & flag;
     this.#passthrough = (flags & FUSE_INIT_FLAG.PASSTHROUGH) !== 0n;
     const reply = fuse_init_out.encode({

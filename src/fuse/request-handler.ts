@@ -18,6 +18,8 @@ export interface RequestHandler {
   readonly name: string;
   /** False where no program waits for the answer. */
   readonly isAwaited?: false;
+  /** True where the operation may wait long, and answers an interruption by itself at once. */
+  readonly heedsInterrupts?: true;
   /** Runs the operation; the returned value is the errno or the reply's body. */
   handle(operations: Operations, request: Request): Answer<ReplyBody>;
 }

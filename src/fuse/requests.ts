@@ -23,6 +23,7 @@ import {
   type Request,
   type RequestHandler,
 } from './request-handler.ts';
+import { LOCK_HANDLERS } from './lock-requests.ts';
 import { WRITE_HANDLERS, mayWrite } from './write-requests.ts';
 
 const ERANGE = 34;
@@ -88,7 +89,7 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
       handle: (operations, { nodeId, body, context }) => {
         const { flags } = fuse_open_in.decode(body);
         return encoded(operations.open(nodeId, flags, context), (opened) => [
-          encodeOpened(opened, mayWrite(flags)),
+          encodeOpened(opened, mayWrite(flags) || operations.sharesLocks === true),
         ]);
       },
     },
@@ -182,6 +183,7 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
     },
   ],
   ...CHANGE_HANDLERS,
+  ...LOCK_HANDLERS,
   ...WRITE_HANDLERS,
 ]);
 

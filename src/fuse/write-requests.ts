@@ -42,8 +42,10 @@ export const WRITE_HANDLERS: HandlerEntries = [
     FUSE_OPCODE.FLUSH,
     {
       name: 'FLUSH',
-      handle: (operations, { body, context }) =>
-        done(operations.flush(fuse_flush_in.decode(body).fh, context)),
+      handle: (operations, { body, context }) => {
+        const { fh, lock_owner } = fuse_flush_in.decode(body);
+        return done(operations.flush(fh, context, lock_owner));
+      },
     },
   ],
   [

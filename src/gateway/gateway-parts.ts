@@ -1,4 +1,5 @@
 /** What a gateway is made of, and how its parts are tied together. */
+import type { Callbacks } from '../client/callbacks.ts';
 import type { ServerLink } from '../client/link.ts';
 import type { fattr3 } from '../nfs3/types.ts';
 import type { AttributeTimes } from './attribute-times.ts';
@@ -13,6 +14,7 @@ import { Knowledge } from './knowledge.ts';
 import { KnownDirectories } from './known-directories.ts';
 import { NAME_CACHE_ENTRIES_MAX } from './limits.ts';
 import { Listings } from './listings.ts';
+import { Locks } from './locks.ts';
 import { Lookups } from './lookups.ts';
 import { NameCache } from './name-cache.ts';
 import { NameChanges } from './name-changes.ts';
@@ -41,6 +43,8 @@ export interface GatewayOptions {
 
 export interface GatewayDependencies {
   readonly link: ServerLink;
+  /** Takes what the server tells on its own account; without it locks are local to the mount. */
+  readonly callbacks?: Callbacks | undefined;
   /** Attributes of the export's root, fetched with the first session. */
   readonly rootAttributes: fattr3;
   /** Why the route in use was taken, and what became of the others. */
@@ -56,6 +60,7 @@ export interface GatewayParts extends ChangeParts {
   readonly files: OpenFiles;
   readonly extendedAttributes: ExtendedAttributes;
   readonly listings: Listings;
+  readonly locks: Locks;
   readonly lookups: Lookups;
   readonly creations: Creations;
   readonly changes: NameChanges;
@@ -86,8 +91,18 @@ export function makeParts(options: GatewayOptions, dependencies: GatewayDependen
   files.onClosed((inode) => {
     silly.closed(inode);
   });
+  const locks = new Locks({
+    link,
+    callbacks: dependencies.callbacks,
+    sync: (inode) => files.syncForOthers(inode),
+    onAcquired: (inode) => {
+      for (const each of new Set([inode, inodes.inPlaceOf(inode)])) knowledge.doubt(each);
+    },
+    onWarning,
+  });
   return {
     ...parts,
+    locks,
     callers: new Callers(processOf),
     files,
     extendedAttributes: new ExtendedAttributes(link, knowledge, routes.why),

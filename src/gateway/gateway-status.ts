@@ -32,6 +32,8 @@ export interface GatewayStatus {
   readonly calls: Readonly<Record<string, number>>;
   /** Why the last file, or read, that had to use the wire did. */
   readonly lastWireReason: string | undefined;
+  /** Whom the locks of programs exclude, for people. */
+  readonly locks: string;
   /** Calls that could name 16 of their caller's groups only. */
   readonly groupsCut: number;
 }
@@ -41,6 +43,7 @@ export function statusOf(
   routes: { readonly why: string; readonly verdicts: readonly RouteVerdict[] },
   files: OpenFiles,
   inodes: number,
+  locks: string,
 ): GatewayStatus {
   const { session } = link;
   const { reads, writes } = files;
@@ -63,6 +66,7 @@ export function statusOf(
     dirtyBytes: writes.dirtyBytes,
     calls: Object.fromEntries(link.callCounts),
     lastWireReason: reads.lastWireReason,
+    locks,
     groupsCut: link.groupsCut,
   };
 }

@@ -1,6 +1,7 @@
 /** The file system behind the mount: FUSE operations in terms of NFS calls, grants and caches. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { errnoOfRpcError } from '../client/errno.ts';
+import { LOCK_END_MAX, LOCK_KIND } from '../client/lock-calls.ts';
 import type { Session } from '../client/session.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { checkAccess } from './access-checks.ts';
@@ -24,6 +25,7 @@ import type {
   DirectorySink,
   Entry,
   Errno,
+  FileLock,
   FileSystemStatistics,
   KernelServices,
   NodeId,
@@ -37,9 +39,12 @@ import { StatusError } from './status-error.ts';
 
 const EIO = 5;
 const EBADF = 9;
+const EINVAL = 22;
 const ENAMETOOLONG = 36;
 const EOPNOTSUPP = 95;
 const ESTALE = 116;
+/** fcntl(2), as FileLock has it. */
+const F_UNLCK = 2;
 
 export class Gateway implements Operations {
   readonly #options: GatewayOptions;
@@ -65,8 +70,12 @@ export class Gateway implements Operations {
   }
 
   /** What the end of the mount leaves to do at the server; settles once it is done, or the link has ended. */
-  finish(): Promise<void> {
-    return this.#parts.silly.finish();
+  async finish(): Promise<void> {
+    await Promise.all([this.#parts.silly.finish(), this.#parts.locks.finish()]);
+  }
+
+  get sharesLocks(): boolean {
+    return this.#parts.locks.isShared;
   }
 
   /**
@@ -91,6 +100,8 @@ export class Gateway implements Operations {
    * @returns whether it is another server than before
    */
   serverRestored(session: Session): boolean {
+    // Before anything else is asked.
+    this.#parts.locks.restored(session);
     const root = this.#parts.inodes.get(ROOT_NODE_ID);
     if (root === undefined || Buffer.from(root.handle).equals(session.rootHandle)) return false;
     this.#parts.inodes.replaceRoot(session.rootHandle);
@@ -106,6 +117,7 @@ export class Gateway implements Operations {
       this.#dependencies.routes,
       this.#parts.files,
       this.#parts.inodes.size,
+      this.#parts.locks.describe(this.#parts.knowledge.kernel),
     );
   }
 
@@ -207,8 +219,52 @@ export class Gateway implements Operations {
     return answer instanceof Promise ? this.#guard(() => answer) : answer;
   }
 
-  flush(fileHandle: bigint, context: CallContext): Answer<0> {
-    return this.#guard(() => this.#parts.files.flush(fileHandle, context));
+  flush(fileHandle: bigint, context: CallContext, lockOwner?: bigint): Answer<0> {
+    const { files, locks } = this.#parts;
+    const inode = files.inodeOf(fileHandle);
+    if (inode === undefined) return EBADF;
+    const owner = lockOwner === undefined ? undefined : { kind: LOCK_KIND.POSIX, id: lockOwner };
+    if (owner === undefined || !locks.has(inode, owner)) {
+      if (files.hasNothingToFlush(fileHandle)) return 0;
+      return this.#guard(() => files.flush(fileHandle, context));
+    }
+    return this.#guard(async () => {
+      try {
+        return await files.flush(fileHandle, context);
+      } finally {
+        // Whatever became of what was written, and whoever gave up waiting.
+        await locks.unlock(inode, owner, 0n, LOCK_END_MAX, context);
+      }
+    });
+  }
+
+  getlk(fileHandle: bigint, owner: bigint, lock: FileLock, context: CallContext): Answer<FileLock> {
+    const inode = this.#parts.files.inodeOf(fileHandle);
+    if (inode === undefined) return EBADF;
+    if (lock.type === F_UNLCK) return EINVAL;
+    const wanted = { ...lock, type: lock.type };
+    const id = { kind: LOCK_KIND.POSIX, id: owner };
+    return this.#guard(() => this.#parts.locks.test(inode, id, wanted, this.#caller(context, inode)));
+  }
+
+  setlk(
+    fileHandle: bigint,
+    kind: 'posix' | 'flock',
+    owner: bigint,
+    lock: FileLock,
+    waits: boolean,
+    context: CallContext,
+  ): Answer<0> {
+    const { files, locks } = this.#parts;
+    const inode = files.inodeOf(fileHandle);
+    if (inode === undefined) return EBADF;
+    const isFlock = kind === 'flock';
+    const id = { kind: isFlock ? LOCK_KIND.FLOCK : LOCK_KIND.POSIX, id: owner };
+    const [start, end] = isFlock ? [0n, LOCK_END_MAX] : [lock.start, lock.end];
+    const { type, pid } = lock;
+    if (type === F_UNLCK) return this.#guard(() => locks.unlock(inode, id, start, end, context));
+    const wanted = { type, start, end, pid };
+    return this.#guard(() => locks.lock(inode, fileHandle, id, wanted, waits, this.#caller(context, inode)));
   }
 
   fsync(fileHandle: bigint, dataOnly: boolean, context: CallContext): Answer<0> {
@@ -221,6 +277,8 @@ export class Gateway implements Operations {
   }
 
   release(fileHandle: bigint): void {
+    const inode = this.#parts.files.inodeOf(fileHandle);
+    if (inode !== undefined) this.#parts.locks.released(inode, fileHandle);
     this.#parts.files.release(fileHandle);
   }
 

@@ -317,6 +317,25 @@ export class OpenFiles {
     return { fileHandle, keepCache };
   }
 
+  /** The inode of an open file. */
+  inodeOf(fileHandle: bigint): Inode | undefined {
+    return this.#files.get(fileHandle)?.inode;
+  }
+
+  /** Whether closing a descriptor of an open file leaves nothing to do but for locks. */
+  hasNothingToFlush(fileHandle: bigint): boolean {
+    return this.#files.get(fileHandle)?.author === undefined;
+  }
+
+  /** Has what was written and set of a file so far put on stable storage, for others to see. Never rejects. */
+  async syncForOthers(inode: Inode): Promise<void> {
+    // What was open when somebody began to write has another inode.
+    for (const each of new Set([inode, this.#inodes.inPlaceOf(inode)])) {
+      await this.#made.settled(each);
+      await each.open?.writer?.commit();
+    }
+  }
+
   /** See FileReads.readHeld. */
   readHeld(fileHandle: bigint, offset: bigint, sizeBytes: number): Answer<readonly Uint8Array[]> | undefined {
     const file = this.#files.get(fileHandle);

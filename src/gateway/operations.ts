@@ -136,6 +136,16 @@ export interface FileSystemStatistics {
   readonly nameBytesMax: number;
 }
 
+/** A lock as fcntl(2) tells of it. */
+export interface FileLock {
+  /** F_RDLCK 0, F_WRLCK 1, F_UNLCK 2. */
+  readonly type: 0 | 1 | 2;
+  /** First and last byte; 2^63 - 1 is the end of the file, however far it grows. */
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly pid: number;
+}
+
 /** What a driver can do for the file system. A driver without a capability refuses with an errno. */
 export interface KernelServices {
   /** Registers an open file as the pages of files opened with the returned id (> 0), or says why not (errno). */
@@ -143,9 +153,13 @@ export interface KernelServices {
   closeBacking(backingId: number): void;
   /** Makes the kernel ask for attributes again. Never waits for pages. */
   invalidateAttributes(nodeId: NodeId): void;
+  /** Whether the locks of programs come here; default: the kernel keeps them to itself. */
+  readonly passesLocks?: boolean;
 }
 
 export interface Operations {
+  /** Whether getlk and setlk are to be asked, and flush for each close; default: the kernel keeps locks to itself. */
+  readonly sharesLocks?: boolean;
   /** The driver is ready; called once, before any other operation. */
   init(kernel: KernelServices): void;
   lookup(parent: NodeId, name: Uint8Array, context: CallContext): Answer<Entry>;
@@ -191,8 +205,28 @@ export interface Operations {
     flags: number,
     context: CallContext,
   ): Answer<{ readonly writtenBytes: number }>;
-  /** A descriptor of the file is closed: what was written goes to the server, and what failed is told. */
-  flush(fileHandle: bigint, context: CallContext): Answer<0>;
+  /**
+   * A descriptor of the file is closed: what was written goes to the server, and what failed is told.
+   *
+   * @param lockOwner of the process that closes it, whose fcntl(2) locks on the file end with it
+   */
+  flush(fileHandle: bigint, context: CallContext, lockOwner?: bigint): Answer<0>;
+  /** F_GETLK: the lock of somebody else that is in the way of `lock`, or F_UNLCK. */
+  getlk?(fileHandle: bigint, owner: bigint, lock: FileLock, context: CallContext): Answer<FileLock>;
+  /**
+   * F_SETLK, F_SETLKW and flock(2).
+   *
+   * @param owner the process of `posix`, the open file of `flock`, as the kernel numbers them
+   * @param waits whether to wait for those who have what is in the way; aborted, it answers EINTR by itself
+   */
+  setlk?(
+    fileHandle: bigint,
+    kind: 'posix' | 'flock',
+    owner: bigint,
+    lock: FileLock,
+    waits: boolean,
+    context: CallContext,
+  ): Answer<0>;
   /** @param dataOnly fdatasync(2) */
   fsync(fileHandle: bigint, dataOnly: boolean, context: CallContext): Answer<0>;
   /** @param mode FALLOC_FL_* bits of fallocate(2) */

@@ -190,6 +190,7 @@ export interface MountStatus {
   readonly calls: Readonly<Record<string, number>>;
   readonly dirtyBytes: number;
   readonly lastWireReason?: string;
+  readonly locks: string;
   readonly groupsCut: number;
 }
 
@@ -322,9 +323,24 @@ export interface WorkerAnswer {
 
 const WORKER = fileURLToPath(new URL('./file-worker.mjs', import.meta.url));
 
+const LOCK_WORKER = fileURLToPath(new URL('./lock-worker.py', import.meta.url));
+
 /** Starts a worker whose current directory is `directory`. */
-export async function startWorker(t: Teardown, directory: string): Promise<FileWorker> {
-  const child = spawn(...plainNode(WORKER, directory), { stdio: ['pipe', 'pipe', 'inherit'] });
+export function startWorker(t: Teardown, directory: string): Promise<FileWorker> {
+  return startWorkerBy(t, directory, plainNode(WORKER, directory));
+}
+
+/** The same for what needs fcntl(2): see lock-worker.py. */
+export function startLockWorker(t: Teardown, directory: string): Promise<FileWorker> {
+  return startWorkerBy(t, directory, ['python3', [LOCK_WORKER, directory]]);
+}
+
+async function startWorkerBy(
+  t: Teardown,
+  directory: string,
+  [program, args]: [string, string[]],
+): Promise<FileWorker> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<NodeJS.Signals | number | null>((resolve) => {
     child.once('exit', (status, signal) => resolve(signal ?? status));
   });
