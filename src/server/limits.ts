@@ -91,6 +91,6 @@ export const LOCK_GRACE_MS = 10_000;
 /** How long it stays on record that a client may have locks after it has given up its last one, in milliseconds. */
 export const LOCK_RECORD_IDLE_MS = 2_000;
 /** Size of each of the two files of that record, `locks.0` and `locks.1`, in bytes. */
-export const LOCK_RECORD_BYTES = 1024 * 1024;
+export const LOCK_RECORD_BYTES = 256 * 1024;
 /** How long a guest may take to acknowledge that it was told of a lock, in milliseconds; it asks again when it reconnects. */
 export const LOCK_GRANTED_TIMEOUT_MS = 60_000;
