@@ -207,7 +207,10 @@ export class Locks {
   restored(session: Session): void {
     if (!this.isShared) return;
     for (const { handle, holders } of this.#files.values()) {
-      for (const holder of holders.values()) this.#reclaim(session, handle, holder);
+      for (const holder of [...holders.values()]) {
+        this.#reclaim(session, handle, holder);
+        this.#forgetUnused(holder);
+      }
     }
     // Those that are waiting for the session would otherwise wait for the server's grace to end.
     if (session.canLock) ignoreFailure(session.call(LOCK_CALLS, 'RECLAIM_DONE', undefined));
@@ -292,7 +295,7 @@ export class Locks {
     } catch (error) {
       // It may have been granted all the same.
       holder.isUncertain = true;
-      void this.#inTurn(holder, () => this.#makeCertain(holder));
+      void this.#step(holder, () => this.#inTurn(holder, () => this.#makeCertain(holder)));
       throw error;
     }
     if (reply === undefined) return { errno: ENOLCK };
