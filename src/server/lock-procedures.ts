@@ -2,6 +2,7 @@
 import {
   LOCK_END_MAX,
   LOCK_KIND,
+  LOCK_TYPE,
   TEST_STAT,
   type LOCK_PROCEDURES,
   type LOCKres,
@@ -10,6 +11,7 @@ import {
 } from '../fgdp/locks.ts';
 import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
 import type { Handlers } from '../rpc/program.ts';
+import { ChangeStamps } from '../store/change-stamps.ts';
 import type { Store } from '../store/store.ts';
 import type { ServerContext } from './client-session.ts';
 import type { LockService } from './lock-service.ts';
@@ -22,6 +24,7 @@ type Range = Pick<TESTargs, 'file' | 'kind' | 'owner' | 'start' | 'end'>;
 export function lockProcedures(
   store: Store,
   locks: LockService | undefined,
+  stamps: Pick<ChangeStamps, 'tellApart'> = new ChangeStamps(),
 ): Handlers<typeof LOCK_PROCEDURES, ServerContext> {
   /** What a connection may do with locks, or why not. */
   const refusal = ({ session }: ServerContext): nfs3error | undefined => {
@@ -57,6 +60,21 @@ export function lockProcedures(
     );
   };
 
+  /** Others are let in: they must see that the file was changed, if it was. */
+  const letOthersIn = (args: Range, place: LockPlace, context: ServerContext): void => {
+    if (locks?.table.hasExclusive(place, args.start, args.end) !== true) return;
+    onFile(
+      store,
+      args.file,
+      context,
+      ({ node, status }) => {
+        stamps.tellApart(node, status);
+      },
+      // It is gone: nobody will look at it.
+      () => undefined,
+    );
+  };
+
   return {
     LOCK: (args, context) =>
       onPlace<LOCKres>(
@@ -66,6 +84,7 @@ export function lockProcedures(
           const { pid, type, start, end } = args;
           const request = { ...place, pid, type, start, end };
           if (locks === undefined) return { status: NFSSTAT3.NFS3ERR_NOTSUPP };
+          if (type === LOCK_TYPE.READ) letOthersIn(args, place, context);
           return { status: NFS3_OK, outcome: locks.lock(context.session, request, args) };
         },
         (status) => ({ status }),
@@ -91,6 +110,7 @@ export function lockProcedures(
       // Also of a file that was deleted, or that the client may not use any more.
       const place = placeOf(args, context);
       if (place === undefined) return { status: NFSSTAT3.NFS3ERR_STALE };
+      letOthersIn(args, place, context);
       locks?.unlock(place, args.start, args.end);
       return { status: NFS3_OK };
     },

@@ -48,3 +48,5 @@ export const AHEAD_PAUSE_MS = 5_000;
 export const NEARLY_FULL_BYTES = 64n * 1024n * 1024n;
 /** One record of a log in the state directory, in bytes. */
 export const STATE_LOG_RECORD_BYTES_MAX = 4_096;
+/** So old a time stamp is of an earlier tick of any kernel's clock, in nanoseconds: ticks are 1 to 10 ms. */
+export const COARSE_TICK_NS = 20_000_000n;

@@ -18,6 +18,7 @@ import { RpcError } from '../../src/rpc/error.ts';
 import { ClientSession, type Peer, type ServerContext } from '../../src/server/client-session.ts';
 import { lockProcedures } from '../../src/server/lock-procedures.ts';
 import { LockService, type LockServiceOptions } from '../../src/server/lock-service.ts';
+import { ChangeStamps } from '../../src/store/change-stamps.ts';
 import { parseExportOption } from '../../src/store/export-options.ts';
 import { lookup } from '../../src/store/operations.ts';
 import { Store } from '../../src/store/store.ts';
@@ -50,6 +51,7 @@ class Scene {
   readonly #limits: LockServiceOptions['limits'];
   store: Store;
   service: LockService;
+  stamps: Pick<ChangeStamps, 'tellApart'> = new ChangeStamps();
 
   constructor(t: Test, limits: LockServiceOptions['limits'] = {}) {
     this.#directory = makeDirectory(t);
@@ -128,7 +130,7 @@ class Scene {
   }
 
   get procedures(): ReturnType<typeof lockProcedures> {
-    return lockProcedures(this.store, this.service);
+    return lockProcedures(this.store, this.service, this.stamps);
   }
 
   /** What became of it, by its name. */
@@ -388,4 +390,27 @@ t.test('a server that nobody had locks of serves at once', async (t) => {
   scene.restart();
   t.notOk(scene.service.isInGrace);
   t.equal(scene.lock(scene.guest('b')), 'GRANTED');
+});
+
+t.test('others see that a file was changed under a lock, whatever the clock says', async (t) => {
+  const scene = new Scene(t);
+  const [a, b] = [scene.guest('a'), scene.guest('b')];
+  const times: string[] = [];
+  scene.stamps = {
+    tellApart: (node) => {
+      times.push(Buffer.from(node.handle).equals(scene.handle().data) ? 'file' : 'another');
+    },
+  };
+  scene.lock(a, { type: LOCK_TYPE.READ });
+  scene.lock(b, { type: LOCK_TYPE.READ });
+  scene.unlock(b);
+  scene.unlock(a);
+  t.same(times, [], 'who has read only has changed nothing');
+  scene.lock(a);
+  scene.lock(a, { type: LOCK_TYPE.READ, end: 9n });
+  t.same(times, ['file']);
+  scene.unlock(a, { end: 9n });
+  t.same(times, ['file']);
+  scene.unlock(a);
+  t.same(times, ['file', 'file']);
 });
