@@ -23,6 +23,13 @@ export class Inode {
   version = 0;
   /** The version whose attributes the kernel was told last. */
   toldVersion = 0;
+  /**
+   * Others have changed the file since the kernel was last given its size: it knows that its attributes are old, and asks
+   * for them as soon as anybody wants to know. Who appends does not (fs/fuse/file.c, fuse_cache_write_iter).
+   */
+  isSizeOld = false;
+  /** An open to append was answered ESTALE to give the kernel the size: not twice in a row. */
+  wasSentBack = false;
   /** Set while at least one file is open. */
   open: OpenInode | undefined;
   /** The version of the file that the kernel's page cache holds pages of. */
@@ -215,6 +222,7 @@ export class Inode {
    */
   reply(validMaxMs = Infinity): AttributesReply {
     this.toldVersion = this.version;
+    this.isSizeOld = false;
     const { open } = this;
     let attributes = open?.made?.seen(this.attributes) ?? this.attributes;
     const hiddenEnd = open?.writer?.hiddenEnd;

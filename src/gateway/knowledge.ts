@@ -94,6 +94,7 @@ export class Knowledge {
   /** Something changed an inode, and nobody said how: it is asked for again, by the kernel as well. */
   doubt(inode: Inode): void {
     inode.expire();
+    inode.isSizeOld = true;
     this.kernel?.invalidateAttributes(inode.nodeId);
   }
 
@@ -114,6 +115,7 @@ export class Knowledge {
     inode.update(attributes, this.#times, performance.now(), askedMs);
     if (inode.toldVersion === inode.version) return;
     inode.toldVersion = inode.version;
+    inode.isSizeOld = true;
     this.kernel?.invalidateAttributes(inode.nodeId);
   }
 

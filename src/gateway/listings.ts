@@ -110,7 +110,7 @@ export class Listings {
       return true;
     }
     const inode = this.#inodes.intern(handle.data, known, fetchedMs, askedMs);
-    const { toldVersion } = inode;
+    const { toldVersion, isSizeOld } = inode;
     if (sink.add(name, cookie, fileid, type, entryWithoutReference(inode, open.inode))) {
       inode.lookups += 1n;
       this.#recent.note(open.inode, name, inode);
@@ -118,6 +118,7 @@ export class Listings {
     }
     // The kernel was told nothing by an entry that had no room.
     inode.toldVersion = toldVersion;
+    inode.isSizeOld = isSizeOld;
     this.#inodes.drop(inode);
     return false;
   }

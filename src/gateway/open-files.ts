@@ -187,6 +187,9 @@ export class OpenFiles {
   /**
    * Opens for writing, by wire. What is open by passthrough stays so as long as it is open, since the kernel mixes no kinds
    * of opens: ESTALE makes it look the name up again, and it finds a new inode of the same file.
+   *
+   * ESTALE as well has the kernel learn the size of a file to append to where others have changed it: it appends where it
+   * believes the end to be.
    */
   async #openToChange(
     inode: Inode,
@@ -196,6 +199,7 @@ export class OpenFiles {
   ): Promise<Outcome<Opened>> {
     const refused = isCreated ? undefined : await this.#refuse(inode, flags, caller);
     if (refused !== undefined) return refused;
+    if (!isCreated && (flags & constants.O_APPEND) !== 0 && isSentBack(inode)) return ESTALE;
     const known = inode.open;
     if (known?.held?.backingId !== undefined) {
       this.#inodes.retire(inode);
@@ -519,4 +523,10 @@ export class OpenFiles {
 /** A granted file that nobody has open yet. */
 function openOf(held: HeldFile): OpenInode {
   return { files: 0, writers: 0, held, pages: undefined, why: held.why };
+}
+
+/** Whether an open to append is to be answered ESTALE, so that the kernel is given the size first. */
+function isSentBack(inode: Inode): boolean {
+  inode.wasSentBack = inode.isSizeOld && !inode.wasSentBack;
+  return inode.wasSentBack;
 }

@@ -1,0 +1,56 @@
+/** The kernel appends where it believes the end to be: it is given the size anew where others have changed it. */
+import { constants } from 'node:fs';
+import t from 'tap';
+import { ROOT_NODE_ID } from '../../src/gateway/operations.ts';
+import { context, keepRunning, mountBefore, writeData, WritingServer } from './writing-server.ts';
+
+const ESTALE = 116;
+const APPENDING = constants.O_WRONLY | constants.O_APPEND;
+
+t.before(() => {
+  keepRunning(t);
+});
+
+t.test('an open to append after a change of others has the kernel look the name up again', async (t) => {
+  const server = new WritingServer();
+  const { gateway, nodeId } = await mountBefore(server);
+  const open = async (flags: number) => {
+    const opened = await gateway.open(nodeId, flags, context());
+    if (typeof opened === 'object') {
+      t.equal(await gateway.flush(opened.fileHandle, context()), 0);
+      gateway.release(opened.fileHandle);
+    }
+    return typeof opened === 'number' ? opened : 0;
+  };
+  const sizeOf = async () => {
+    const entry = await gateway.lookup(ROOT_NODE_ID, Buffer.from('file'), context());
+    return typeof entry === 'number' ? entry : Number(entry.attributes?.attributes.size);
+  };
+  t.equal(await open(APPENDING), 0);
+  server.replace(Buffer.from('others'));
+  t.equal(await open(constants.O_WRONLY), 0, 'who says where it writes needs no size');
+  t.equal(await open(APPENDING), ESTALE);
+  t.equal(await sizeOf(), 6);
+  t.equal(await open(APPENDING), 0);
+  t.equal(await open(APPENDING), 0, 'while nothing changes');
+
+  server.replace(Buffer.from('of others'));
+  t.equal(await open(APPENDING), ESTALE);
+  t.equal(await sizeOf(), 9);
+  server.replace(Buffer.from('again of others'));
+  t.equal(await open(APPENDING), 0, 'not twice: the kernel looks once, and programs would see the error');
+
+  // What this mount writes, its kernel knows.
+  server.replace(Buffer.from('x'));
+  t.equal(await open(APPENDING), ESTALE);
+  t.equal(await sizeOf(), 1);
+  const opened = await gateway.open(nodeId, APPENDING, context());
+  if (typeof opened === 'number') throw new Error(`errno ${opened}`);
+  const { fileHandle } = opened;
+  t.same(await gateway.write(fileHandle, 1n, writeData(Buffer.from('yz')), 0, context()), {
+    writtenBytes: 2,
+  });
+  t.equal(await gateway.flush(fileHandle, context()), 0);
+  gateway.release(fileHandle);
+  t.equal(await open(APPENDING), 0);
+});
