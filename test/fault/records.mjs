@@ -21,3 +21,12 @@ export function recordBytes(record, length) {
   const stamp = createHash('sha256').update(record).digest().subarray(0, STAMP_BYTES);
   return Buffer.alloc(length, stamp);
 }
+
+/** Blocks of files that several writers share: on no page's border, so that neighbours share pages. */
+export const BLOCK_BYTES = 5_000;
+export const BLOCKS = 120;
+export const RANGE_FILES = ['one', 'two', 'three'];
+
+export function blockBytes(seed, file, block) {
+  return recordBytes(`${seed}.${file}.${block}`, BLOCK_BYTES);
+}
