@@ -151,7 +151,11 @@ export class OpenFiles {
       else if (kept !== undefined) this.#granted.giveBack(kept);
     }
     const held = heldIn(inode.open);
-    if (held !== undefined && serves(held)) return this.#openHeld(inode, held, flags, caller, isCreated);
+    if (held !== undefined && serves(held)) {
+      // The file itself says whether what we know still holds.
+      this.#knowledge.look(inode);
+      return this.#addHeld(inode, flags, caller, isCreated, this.#whyGone(inode));
+    }
 
     let why = inode.open?.why;
     const mayServe = !changes || this.#granted.canPassWrites;
@@ -159,7 +163,7 @@ export class OpenFiles {
       const granted = await this.#granted.obtain(inode, flags, caller);
       if (typeof granted === 'object' && serves(granted)) {
         inode.open = openOf(granted);
-        return this.#addHeld(inode, flags, caller, isCreated);
+        return this.#addHeld(inode, flags, caller, isCreated, this.#whyGone(inode));
       }
       if (typeof granted === 'object') this.#granted.giveBack(granted);
       else if (typeof granted === 'number' && !isCreated) return granted;
@@ -237,8 +241,20 @@ export class OpenFiles {
     return errno === 0 ? undefined : errno;
   }
 
-  #refuse(inode: Inode, flags: number, caller: Caller): Promise<Errno | undefined> {
-    return this.#rights.refuse(inode, flags, caller, this.#options.closeToOpen);
+  /** Why a caller may not open a file, as the server says. */
+  async #refuse(inode: Inode, flags: number, caller: Caller): Promise<Errno | undefined> {
+    const ask = this.#options.closeToOpen;
+    const refused = await this.#rights.refuse(inode, flags, caller, ask);
+    return (ask ? this.#whyGone(inode) : undefined) ?? refused;
+  }
+
+  /**
+   * ESTALE for a file without any name, which somebody else has open: the name the kernel remembers may be another file's by
+   * now, and ESTALE makes it look again. What was removed here it can only mean itself, by way of a descriptor (/proc/PID/fd).
+   */
+  #whyGone(inode: Inode): Errno | undefined {
+    if (inode.attributes.nlink > 0 || inode.isRemoved) return undefined;
+    return this.#knowledge.failed(inode, NFSSTAT3.NFS3ERR_STALE);
   }
 
   /** Without the file itself: its pages in shared memory, else the wire. */
@@ -255,22 +271,6 @@ export class OpenFiles {
     }
     this.reads.lastWireReason = why;
     return { files: 0, writers: 0, held: undefined, pages: undefined, why };
-  }
-
-  /** Opens what is in our hands already: the file itself says whether what we know still holds. */
-  async #openHeld(
-    inode: Inode,
-    held: HeldFile,
-    flags: number,
-    caller: Caller,
-    isCreated: boolean,
-  ): Promise<Outcome<Opened>> {
-    this.#knowledge.look(inode);
-    // The name the kernel remembers may be another file's by now: ESTALE makes it look again. What was removed here it can only
-    // mean itself, by way of a descriptor (/proc/PID/fd).
-    const isGone = held.file.status().nlink === 0n && !inode.isRemoved;
-    const stale = isGone ? this.#knowledge.failed(inode, NFSSTAT3.NFS3ERR_STALE) : undefined;
-    return this.#addHeld(inode, flags, caller, isCreated, stale);
   }
 
   /** One more open of a granted file, for whoever may; nobody keeps it open in vain. */

@@ -45,6 +45,7 @@ export class WritingServer {
   claimedCount: number | undefined;
   rights = ALL_RIGHTS;
   mode = 0o644;
+  nlink = 1;
   /** Whether time stamps show each change. */
   hasFineClock = true;
   /** A new verifier with each answer. */
@@ -88,7 +89,14 @@ export class WritingServer {
   attributes(): fattr3 {
     const seconds = this.hasFineClock ? this.#changes : 1;
     const time = { seconds, nseconds: 0 };
-    return { ...ATTRIBUTES, mode: this.mode, size: BigInt(this.memory.length), mtime: time, ctime: time };
+    return {
+      ...ATTRIBUTES,
+      mode: this.mode,
+      nlink: this.nlink,
+      size: BigInt(this.memory.length),
+      mtime: time,
+      ctime: time,
+    };
   }
 
   #verifier(): Buffer {

@@ -1,4 +1,4 @@
-/** The kernel appends where it believes the end to be: it is given the size anew where others have changed it. */
+/** Opens that are answered ESTALE, so that the kernel looks the name up again: what it believes of the file is old. */
 import { constants } from 'node:fs';
 import t from 'tap';
 import { ROOT_NODE_ID } from '../../src/gateway/operations.ts';
@@ -53,4 +53,17 @@ t.test('an open to append after a change of others has the kernel look the name 
   t.equal(await gateway.flush(fileHandle, context()), 0);
   gateway.release(fileHandle);
   t.equal(await open(APPENDING), 0);
+});
+
+t.test('an open of a file that has no name any more has the kernel look the name up again', async (t) => {
+  const server = new WritingServer();
+  const { gateway, nodeId } = await mountBefore(server);
+  for (const flags of [constants.O_RDONLY, constants.O_RDWR]) {
+    server.nlink = 0;
+    server.replace(Buffer.from('somebody has it open'));
+    t.equal(await gateway.open(nodeId, flags, context()), ESTALE);
+    server.nlink = 1;
+    server.replace(Buffer.from('named'));
+    t.type(await gateway.open(nodeId, flags, context()), 'object');
+  }
 });
