@@ -24,6 +24,8 @@ interface Remembered {
 export interface Caller extends Waiter {
   /** Equal for equal uid, gid and groups. */
   readonly key: string;
+  /** Of the thread that asks; 0 where it is not known. */
+  readonly pid: number;
   /** Whether the guest's kernel lets it past modes and ACLs, so that only the server's word counts. */
   readonly passesModes: boolean;
 }
@@ -55,6 +57,7 @@ export class Callers {
       credential: auth,
       wide,
       key,
+      pid: context.pid,
       passesModes,
       get signal() {
         return context.signal;

@@ -28,8 +28,8 @@ export class Inode {
    * for them as soon as anybody wants to know. Who appends does not (fs/fuse/file.c, fuse_cache_write_iter).
    */
   isSizeOld = false;
-  /** An open to append was answered ESTALE to give the kernel the size: not twice in a row. */
-  wasSentBack = false;
+  /** Threads whose open to append was answered ESTALE, to give the kernel the size: the kernel asks once more for each. */
+  sentBack: Set<number> | undefined;
   /** Set while at least one file is open. */
   open: OpenInode | undefined;
   /** The version of the file that the kernel's page cache holds pages of. */

@@ -102,3 +102,5 @@ export const UNMOUNT_DRAIN_MS = 30_000;
 export const AWAITED_OPEN_MS = 1_000;
 /** How long a lock that a server puts off waits until it is asked for again, in milliseconds: it was started anew a moment ago. */
 export const LOCK_RETRY_MS = 200;
+/** Threads of which is remembered, for each file, that the kernel is to look it up again for their open. */
+export const SENT_BACK_MAX = 64;

@@ -114,7 +114,8 @@ export class MadeFile {
   keptOf(now: Attributes): AttributeChanges {
     const before = this.#beforeTimes;
     const kept = this.#kept ?? {};
-    if (before === undefined || (before.size === now.size && isSameTime(before.mtime, now.mtime))) return kept;
+    if (before === undefined || (before.size === now.size && isSameTime(before.mtime, now.mtime)))
+      return kept;
     const { atime: _atime, mtime: _mtime, ...others } = kept;
     return others;
   }

@@ -12,6 +12,7 @@ import { GrantedFiles } from './granted-files.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
+import { SENT_BACK_MAX } from './limits.ts';
 import { MadeFile, MadeFiles, type Asker } from './made-files.ts';
 import { MappedFiles } from './mapped-files.ts';
 import { changesFile, type OpenFile } from './open-file.ts';
@@ -203,7 +204,7 @@ export class OpenFiles {
   ): Promise<Outcome<Opened>> {
     const refused = isCreated ? undefined : await this.#refuse(inode, flags, caller);
     if (refused !== undefined) return refused;
-    if (!isCreated && (flags & constants.O_APPEND) !== 0 && isSentBack(inode)) return ESTALE;
+    if (!isCreated && (flags & constants.O_APPEND) !== 0 && isSentBack(inode, caller.pid)) return ESTALE;
     const known = inode.open;
     if (known?.held?.backingId !== undefined) {
       this.#inodes.retire(inode);
@@ -526,7 +527,11 @@ function openOf(held: HeldFile): OpenInode {
 }
 
 /** Whether an open to append is to be answered ESTALE, so that the kernel is given the size first. */
-function isSentBack(inode: Inode): boolean {
-  inode.wasSentBack = inode.isSizeOld && !inode.wasSentBack;
-  return inode.wasSentBack;
+function isSentBack(inode: Inode, pid: number): boolean {
+  // Programs would see it the second time. Of whom nobody knows who it is, nobody knows that either.
+  if (inode.sentBack?.delete(pid) === true || !inode.isSizeOld || pid === 0) return false;
+  inode.sentBack ??= new Set();
+  if (inode.sentBack.size >= SENT_BACK_MAX) inode.sentBack.clear();
+  inode.sentBack.add(pid);
+  return true;
 }

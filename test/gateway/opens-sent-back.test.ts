@@ -14,8 +14,8 @@ t.before(() => {
 t.test('an open to append after a change of others has the kernel look the name up again', async (t) => {
   const server = new WritingServer();
   const { gateway, nodeId } = await mountBefore(server);
-  const open = async (flags: number) => {
-    const opened = await gateway.open(nodeId, flags, context());
+  const open = async (flags: number, pid = 1) => {
+    const opened = await gateway.open(nodeId, flags, { ...context(), pid });
     if (typeof opened === 'object') {
       t.equal(await gateway.flush(opened.fileHandle, context()), 0);
       gateway.release(opened.fileHandle);
@@ -43,8 +43,10 @@ t.test('an open to append after a change of others has the kernel look the name 
   // What this mount writes, its kernel knows.
   server.replace(Buffer.from('x'));
   t.equal(await open(APPENDING), ESTALE);
+  t.equal(await open(APPENDING, 2), ESTALE, 'each thread for itself');
   t.equal(await sizeOf(), 1);
-  const opened = await gateway.open(nodeId, APPENDING, context());
+  t.equal(await open(APPENDING, 2), 0);
+  const opened = await gateway.open(nodeId, APPENDING, { ...context(), pid: 1 });
   if (typeof opened === 'number') throw new Error(`errno ${opened}`);
   const { fileHandle } = opened;
   t.same(await gateway.write(fileHandle, 1n, writeData(Buffer.from('yz')), 0, context()), {
@@ -53,6 +55,8 @@ t.test('an open to append after a change of others has the kernel look the name 
   t.equal(await gateway.flush(fileHandle, context()), 0);
   gateway.release(fileHandle);
   t.equal(await open(APPENDING), 0);
+  server.replace(Buffer.from('others'));
+  t.equal(await open(APPENDING, 0), 0, 'a process of another pid namespace could not be told from the next');
 });
 
 t.test('an open of a file that has no name any more has the kernel look the name up again', async (t) => {
