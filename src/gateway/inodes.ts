@@ -331,6 +331,14 @@ export class InodeTable {
     return this.isRetired(inode) ? (this.#byHandle.get(inode.handleKey) ?? inode) : inode;
   }
 
+  /** The other inodes of the same file: where it was retired, or those in whose place it is. */
+  othersOf(inode: Inode): Inode[] {
+    const retired = this.#retired.get(inode.handleKey);
+    if (retired === undefined) return [];
+    const present = this.#byHandle.get(inode.handleKey);
+    return [...retired, ...(present === undefined ? [] : [present])].filter((other) => other !== inode);
+  }
+
   /** Whether the file of an inode is also open by one that was retired. */
   isOpenElsewhere(inode: Inode): boolean {
     const retired = this.#retired.get(inode.handleKey);

@@ -447,7 +447,10 @@ export class OpenFiles {
     const file = changes.fileHandle === undefined ? undefined : this.#files.get(changes.fileHandle);
     const owner = file?.author === undefined ? caller : file.caller;
     const openers = this.#filesOf(inode).flatMap((open) => (open.author === undefined ? [] : [open.caller]));
-    return this.#attributes.set(inode, changes, caller, owner, openers);
+    const answer = await this.#attributes.set(inode, changes, caller, owner, openers);
+    // To the kernel they are other files: it would go on to judge by their old modes.
+    for (const other of this.#inodes.othersOf(inode)) this.#knowledge.doubt(other);
+    return answer;
   }
 
   /** Attributes that show everything written here, with the calls it takes. */
