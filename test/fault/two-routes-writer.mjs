@@ -19,6 +19,9 @@ const BYTES_MAX = 150_000;
 const SMALL_BYTES_MAX = 200;
 const WRITES_MAX = 4;
 const DIFFERENCES_MAX = 5;
+/** How often to look for a file that is kept, and how long it may be, in milliseconds: somebody may be about to open it. */
+const KEPT_LOOK_MS = 20;
+const KEPT_LIMIT_MS = 10_000;
 const digest = (bytes) => createHash('sha256').update(bytes).digest('hex');
 const say = (message) => fs.writeSync(1, `${JSON.stringify(message)}\n`);
 
@@ -32,6 +35,22 @@ function readWhole(path) {
     return content;
   } finally {
     fs.closeSync(fd);
+  }
+}
+
+/**
+ * Waits until no file is kept under another name (.nfs) by the mount that replaced or removed it: as long as it has one,
+ * other mounts that believe the old name find it, as they find one that was renamed away.
+ */
+function untilNoneIsKept(mount) {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (
+    let waited = 0;
+    fs.readdirSync(mount).some((name) => name.startsWith('.nfs'));
+    waited += KEPT_LOOK_MS
+  ) {
+    if (waited > KEPT_LIMIT_MS) throw new Error('a file that nobody has open is kept');
+    Atomics.wait(pause, 0, 0, KEPT_LOOK_MS);
   }
 }
 
@@ -123,6 +142,7 @@ function rounds([seed, operations, ...mounts]) {
     let read = files.size > 0 ? pick([...files.keys()]) : undefined;
     try {
       did = deeds[deed](name, writing);
+      if (deed === 'rename' || deed === 'unlink') untilNoneIsKept(writing);
       // Mostly what was just changed.
       if (random(4) > 0 && files.has(name)) read = name;
       else if (files.size > 0) read = pick([...files.keys()]);
