@@ -14,7 +14,12 @@ const CLIENTS = 4;
 const SCALE = sized(1, 5);
 /** How long clients work each time, in seconds. */
 const WORK_SECONDS = sized(2, 60);
-/** Of them, when the server is killed: they are all at work then. */
+/** Longer than the server lives with those who are at work when it is killed. */
+const UNTIL_DEATH_SECONDS = 1_200;
+/** How often to look whether they have begun, and how long that may take. */
+const LOOK_EVERY: Milliseconds = 100;
+const BEGIN_LIMIT: Milliseconds = 60_000;
+/** Of their work, when the server is killed. */
 const KILL_AFTER: Milliseconds = (WORK_SECONDS * 1_000) / 2;
 /** More than are inserted, one by one, until the server dies. */
 const INSERTS_MAX = 1_000_000;
@@ -41,7 +46,8 @@ onMounts(
     await server.start(data);
     await server.sql('CREATE TABLE told(n int)');
     await server.client('pgbench', '--quiet', '-i', '-s', String(SCALE), 'postgres');
-    const work = ['-n', '-c', String(CLIENTS), '-T', String(WORK_SECONDS), 'postgres'];
+    const workFor = (seconds: number) => ['-n', '-c', String(CLIENTS), '-T', String(seconds), 'postgres'];
+    const work = workFor(WORK_SECONDS);
     await server.client('pgbench', ...work);
     t.equal(await server.sql(SUMS), 't|t|t\n', 'before the crash');
 
@@ -49,7 +55,16 @@ onMounts(
     writeFileSync(script, INSERT_LOOP);
     const inserts = ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', 'postgres', '-f', script];
     const before = Number(await server.sql(HISTORY));
-    const clients = [server.untilDeath('psql', ...inserts), server.untilDeath('pgbench', ...work)];
+    const clients = [
+      server.untilDeath('psql', ...inserts),
+      server.untilDeath('pgbench', ...workFor(UNTIL_DEATH_SECONDS)),
+    ];
+    // The second is inserted after the end of the first was told.
+    const begun = `SELECT (SELECT count(*) FROM told) > 1 AND (${HISTORY}) > ${before}`;
+    for (let waited = 0; (await server.sql(begun)) !== 't\n'; waited += LOOK_EVERY) {
+      if (waited > BEGIN_LIMIT) throw new Error('the clients do nothing');
+      await delay(LOOK_EVERY);
+    }
     await delay(KILL_AFTER);
     await server.kill();
     const [told = ''] = await Promise.all(clients);
