@@ -213,10 +213,10 @@ export class Creations {
   /** Half a file is none: removed as far as the server can be reached, whatever its caller still waits for. */
   async #takeBack(directory: Inode, name: Uint8Array, caller: Caller): Promise<void> {
     if (!this.#link.isConnected) return;
-    const { credential, wide, key, passesModes } = caller;
+    const { credential, wide, key, pid, passesModes } = caller;
     const { signal } = new AbortController();
     await this.#calls
-      .remove(directory, name, { credential, wide, key, passesModes, signal })
+      .remove(directory, name, { credential, wide, key, pid, passesModes, signal })
       .catch(() => undefined);
   }
 

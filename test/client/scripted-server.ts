@@ -79,5 +79,5 @@ export const ATTRIBUTES: fattr3 = {
 };
 
 export function caller(signal: AbortSignal = new AbortController().signal): Caller {
-  return { credential: NO_AUTH, passesModes: false, key: 'test', signal };
+  return { credential: NO_AUTH, passesModes: false, key: 'test', pid: 1, signal };
 }
