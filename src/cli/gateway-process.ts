@@ -96,6 +96,7 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
   const gateway = new Gateway(
     {
       attributeTimes: options.attributeTimes,
+      coverageTimes: options.coverageTimes,
       rsizeBytes,
       wsizeBytes,
       dataPath: options.dataPath,
@@ -107,6 +108,8 @@ export async function runGateway(settings: GatewayProcessOptions): Promise<void>
       callbacks,
       rootAttributes,
       routes,
+      push: options.push,
+      credential,
       processOf: processCredentials,
       sillyJournal: new SillyJournalFile({
         directory: defaultJournalDirectory(),

@@ -4,6 +4,7 @@ import {
   NO_ATTRIBUTE_TIMES,
   type AttributeTimes,
 } from '../gateway/attribute-times.ts';
+import { DEFAULT_COVERAGE_TIMES, type CoverageTimes } from '../gateway/coverage.ts';
 import { DRIVER_KINDS, type DriverKind } from '../fuse/driver.ts';
 import { RSIZE_MAX_BYTES, RSIZE_MIN_BYTES, WSIZE_MAX_BYTES, WSIZE_MIN_BYTES } from '../gateway/limits.ts';
 import { DATA_PATHS, type DataPath } from '../gateway/open-inode.ts';
@@ -14,6 +15,10 @@ export interface MountOptions {
   /** Whether the kernel refuses every change. */
   readonly readOnly: boolean;
   readonly attributeTimes: AttributeTimes;
+  /** Whether the server is asked to tell of changes. */
+  readonly push: boolean;
+  /** How long attributes are believed whose changes it tells. */
+  readonly coverageTimes: CoverageTimes;
   readonly rsizeBytes: number;
   readonly wsizeBytes: number;
   readonly dataPath: DataPath;
@@ -65,6 +70,8 @@ Mount options (-o NAME[=VALUE],...; of those that contradict each other the last
   acdirmin=N acdirmax=N          the same for directories, seconds (default: 30, 60)
   actimeo=N                      all four, seconds
   noac                           keep no attributes
+  push | nopush                  have the server tell of changes, and keep attributes and names for an hour, or for
+                                 what acregmax and acdirmax say, or do without (default: push)
   cto | nocto                    ask the server at every open, or believe attributes for their time (default: cto)
   port=N mountport=N             TCP ports of NFS and MOUNT for nfs:// sources (default: 2049, and the same)
   resvport | noresvport          connect from a source port of 512 to 1023, or from any (default: noresvport)
@@ -93,6 +100,8 @@ export function isUnknownMountOption(item: string): boolean {
  */
 export function parseMountOptions(lists: readonly string[]): MountOptions {
   let times: AttributeTimes = DEFAULT_ATTRIBUTE_TIMES;
+  let push = true;
+  let coverageTimes = DEFAULT_COVERAGE_TIMES;
   let rsizeBytes = RSIZE_MAX_BYTES;
   let wsizeBytes = WSIZE_MAX_BYTES;
   let dataPath: DataPath = 'passthrough';
@@ -171,21 +180,30 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
         break;
       case 'acregmax':
         times = { ...times, acregmaxMs: seconds() };
+        coverageTimes = { ...coverageTimes, fileMs: seconds() };
         break;
       case 'acdirmin':
         times = { ...times, acdirminMs: seconds() };
         break;
       case 'acdirmax':
         times = { ...times, acdirmaxMs: seconds() };
+        coverageTimes = { ...coverageTimes, directoryMs: seconds() };
         break;
       case 'actimeo': {
         const ms = seconds();
         times = { acregminMs: ms, acregmaxMs: ms, acdirminMs: ms, acdirmaxMs: ms };
+        coverageTimes = { fileMs: ms, directoryMs: ms };
         break;
       }
       case 'noac':
         flag(item, value);
         times = NO_ATTRIBUTE_TIMES;
+        coverageTimes = { fileMs: 0, directoryMs: 0 };
+        break;
+      case 'push':
+      case 'nopush':
+        flag(item, value);
+        push = name === 'push';
         break;
       case 'port':
         port = wholeNumber(item, value, 1, 65_535);
@@ -208,6 +226,8 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
   return {
     readOnly,
     attributeTimes: times,
+    push,
+    coverageTimes,
     rsizeBytes,
     wsizeBytes,
     dataPath,

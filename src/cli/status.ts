@@ -36,6 +36,14 @@ const mountStatus = z.object({
   lastWireReason: z.string().optional(),
   locks: z.string().default('local to this guest'),
   groupsCut: z.number().default(0),
+  push: z
+    .object({
+      on: z.boolean(),
+      why: z.string().optional(),
+      invalidations: z.number(),
+      overflows: z.number(),
+    })
+    .optional(),
 });
 type MountStatus = z.infer<typeof mountStatus>;
 
@@ -76,12 +84,18 @@ function describe(mount: MountStatus): string {
     ...(mount.mapFallbacks === 0 ? [] : [`  fallbacks  ${mount.mapFallbacks} reads of shared files by wire`]),
     `  locks      ${mount.locks}`,
     `  calls      ${describeCounts(mount.calls)}`,
+    ...(mount.push === undefined ? [] : [`  push       ${describePush(mount.push)}`]),
     ...(mount.groupsCut === 0
       ? []
       : [`  groups     ${mount.groupsCut} calls with 16 of their caller's groups: the server takes no more`]),
     ...(mount.lastWireReason === undefined ? [] : [`  wire       last used because ${mount.lastWireReason}`]),
   ];
   return `${lines.map(visible).join('\n')}\n`;
+}
+
+function describePush({ on, why, invalidations, overflows }: NonNullable<MountStatus['push']>): string {
+  const missed = overflows === 0 ? '' : `, changes were missed ${overflows} times`;
+  return `${on ? 'on' : `off: ${why ?? 'not known'}`}; ${invalidations} files and directories told of${missed}`;
 }
 
 function describeCounts(values: Readonly<Record<string, number>>): string {

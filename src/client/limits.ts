@@ -24,3 +24,5 @@ export const UNMAP_DELAY_MS = 50;
 export const ONCE_CALLS_IN_FLIGHT_MAX = 64;
 /** Calls of a server that a guest has under way; no more are read until one is answered. */
 export const CALLBACKS_IN_FLIGHT_MAX = 64;
+/** How often a server that tells of changes is asked whether it is there, and how long it has to answer, in milliseconds. */
+export const PUSH_PING_MS = 20_000;

@@ -91,6 +91,9 @@ export class ServerLink {
   #groupsCut = 0;
   #sentAgain = 0;
   #adoptedMs = performance.now();
+  /** Calls that are not answered yet, by the session in use when they were begun. */
+  readonly #unanswered = new Map<Session, number>();
+  readonly #settledWaiters: (() => void)[] = [];
   readonly #pauses: Required<RetryPauses>;
   #pauseMs: number;
   /** The last look for a better route: two at once would judge the routes differently. */
@@ -282,6 +285,33 @@ export class ServerLink {
     });
   }
 
+  /**
+   * Resolves when all calls that were begun before `session` was in use have been answered, and their answers taken in: these may
+   * tell what another session was told.
+   */
+  async settled(session: Session): Promise<void> {
+    const isOld = (each: Session): boolean => each !== session;
+    while ([...this.#unanswered.keys()].some(isOld)) {
+      await new Promise<void>((resolve) => this.#settledWaiters.push(resolve));
+    }
+    // Whoever waited for the last of them runs first.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #begun(session: Session): void {
+    this.#unanswered.set(session, (this.#unanswered.get(session) ?? 0) + 1);
+  }
+
+  #ended(session: Session): void {
+    const left = (this.#unanswered.get(session) ?? 0) - 1;
+    if (left > 0) {
+      this.#unanswered.set(session, left);
+      return;
+    }
+    this.#unanswered.delete(session);
+    for (const resolve of this.#settledWaiters.splice(0)) resolve();
+  }
+
   /** Asked after something was awaited. */
   #isClosed(): boolean {
     return this.#closed;
@@ -297,6 +327,19 @@ export class ServerLink {
 
   /** Makes a call until it is answered; a transmission waits for `timeoutMs`, the last of a soft mount's for what is left. */
   async #persist<T>(waiter: Waiter, call: (session: Session, timeoutMs: number) => Promise<T>): Promise<T> {
+    const first = this.#session;
+    this.#begun(first);
+    try {
+      return await this.#persistUntilAnswered(waiter, call);
+    } finally {
+      this.#ended(first);
+    }
+  }
+
+  async #persistUntilAnswered<T>(
+    waiter: Waiter,
+    call: (session: Session, timeoutMs: number) => Promise<T>,
+  ): Promise<T> {
     const { hard, timeoutMs, retransmissions } = this.#options;
     const allowedMs = hard ? Infinity : timeoutMs * (retransmissions + 1);
     const startedMs = performance.now();

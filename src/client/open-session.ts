@@ -8,6 +8,7 @@ import {
   FEATURE_ACL_MARKS,
   FEATURE_DESCRIPTORS,
   FEATURE_ONCE,
+  FEATURE_PUSH,
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
   FGDP_PROGRAM,
@@ -47,7 +48,8 @@ const FEATURES =
   FEATURE_ACL_MARKS |
   FEATURE_SEGMENTS |
   FEATURE_ONCE |
-  FEATURE_LOCKS;
+  FEATURE_LOCKS |
+  FEATURE_PUSH;
 
 /** The channel, or why this route has none; on other routes than a Unix socket's there is nothing to say. */
 interface ChannelOutcome {

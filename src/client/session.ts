@@ -7,18 +7,20 @@ import { GRANTS_UNREAD_MAX, RELEASE_GRANTS_MAX, UNMAP_HANDLES_MAX } from '../fgd
 import {
   EXPORT_LEVEL,
   FEATURE_DESCRIPTORS,
+  FEATURE_PUSH,
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
   FGDP_PROGRAM,
   GRANT_STAT,
   GRANT_WANTS,
   MAP_STAT,
+  SUBSCRIBE_STAT,
   type export_level,
   type page_handle,
 } from '../fgdp/program.ts';
 import { FEATURE_LOCKS } from '../fgdp/locks.ts';
 import { NFSACL_PROGRAM, type GETACL3res } from '../nfs3/nfsacl.ts';
-import { NFS3_OK, type nfs3error } from '../nfs3/status.ts';
+import { NFS3_OK, statusName, type nfs3error } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
 import { type opaque_auth } from '../rpc/auth.ts';
 import type { CallOptions } from '../rpc/caller.ts';
@@ -28,7 +30,7 @@ import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
 import { type Endpoint } from '../transport/endpoint.ts';
 import type { Callbacks } from './callbacks.ts';
 import type { WideCredential } from './credential.ts';
-import { PING_AFTER_MS, UNMAP_DELAY_MS } from './limits.ts';
+import { PING_AFTER_MS, PUSH_PING_MS, UNMAP_DELAY_MS } from './limits.ts';
 import { Shorthands } from './shorthands.ts';
 
 export type RouteKind = 'near' | 'backplane' | 'network';
@@ -166,6 +168,7 @@ export class Session {
   readonly #discarded: page_handle[] = [];
   #unmapTimer: NodeJS.Timeout | undefined;
   #grantsInFlight = 0;
+  #pushPing: NodeJS.Timeout | undefined;
   readonly #grantQueue: (() => void)[] = [];
 
   constructor(
@@ -185,6 +188,7 @@ export class Session {
     ping?.unref();
     connection.onClose(() => {
       clearInterval(ping);
+      clearInterval(this.#pushPing);
       peer?.channel?.close();
     });
     const features = peer?.features ?? 0;
@@ -247,6 +251,24 @@ export class Session {
   /** Whether locks can be asked for, which exclude those of other guests. */
   get canLock(): boolean {
     return this.takesEffectOnce && ((this.#peer?.features ?? 0) & FEATURE_LOCKS) !== 0;
+  }
+
+  /**
+   * Has the server tell what changes of what it shows from now on: INVALIDATE comes to the target's callbacks. While it does,
+   * it is looked every PUSH_PING_MS whether it is there.
+   *
+   * @returns why it does not, for people; undefined where it does
+   */
+  async subscribe(options: CallOptions): Promise<string | undefined> {
+    if (((this.#peer?.features ?? 0) & FEATURE_PUSH) === 0)
+      return 'the server does not know how to tell of changes';
+    const args = { root: { data: this.rootHandle } };
+    const reply = await this.#connection.call(FGDP_PROGRAM, 'SUBSCRIBE', args, options);
+    if (reply.status !== NFS3_OK) return `the server answered SUBSCRIBE with ${statusName(reply.status)}`;
+    const { body } = reply;
+    if (body.subscription === SUBSCRIBE_STAT.NOT_WATCHED) return Buffer.from(body.reason).toString();
+    this.#watchServer();
+    return undefined;
   }
 
   get closed(): RpcError | undefined {
@@ -333,6 +355,20 @@ export class Session {
       this.#grantsInFlight -= 1;
       this.#grantQueue.shift()?.();
     }
+  }
+
+  /** A server that went away without a word tells nothing, and is not asked for what is believed for long. */
+  #watchServer(): void {
+    if (this.#pushPing !== undefined || this.closed !== undefined) return;
+    this.#pushPing = setInterval(() => {
+      if (performance.now() - this.#connection.lastActivityMs < PUSH_PING_MS / 2) return;
+      this.#connection
+        .call(FGDP_PROGRAM, 'NULL', undefined, { timeoutMs: PUSH_PING_MS })
+        .catch((error: unknown) => {
+          if (error instanceof RpcError && error.code === 'TIMED_OUT') this.close(error);
+        });
+    }, PUSH_PING_MS);
+    this.#pushPing.unref();
   }
 
   #pingIfSilent(): void {

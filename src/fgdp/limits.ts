@@ -40,3 +40,7 @@ export const MAP_BYTES_MAX = 8 * 1024 * 1024;
 export const MAP_HANDLES_MAX = 64;
 /** Page handles given back by one UNMAP. */
 export const UNMAP_HANDLES_MAX = 1_024;
+/** Files and directories named by one INVALIDATE. */
+export const INVALIDATE_OBJECTS_MAX = 1_024;
+/** Names of one directory that INVALIDATE tells; of more it says ALL_NAMES. */
+export const INVALIDATE_NAMES_MAX = 256;

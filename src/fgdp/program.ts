@@ -49,6 +49,9 @@ export const FEATURE_SEGMENTS = 0x0008;
 /** CLIENT, and calls of a client that take effect once, also when the server is started again between two transmissions. */
 export const FEATURE_ONCE = 0x0010;
 
+/** SUBSCRIBE, and INVALIDATE of FGDP_CALLBACK in the other direction. */
+export const FEATURE_PUSH = 0x0080;
+
 export const HELLO_STAT = {
   HELLO_OK: 0,
   /** No version in common: `low` to `high` are spoken. */
@@ -240,6 +243,32 @@ export type UNMAPargs = Infer<typeof UNMAPargs>;
 export const CLIENTargs = struct('CLIENTargs', { client_id: opaqueFixed('client_id', CLIENT_ID_BYTES) });
 export type CLIENTargs = Infer<typeof CLIENTargs>;
 
+export const SUBSCRIBE_STAT = {
+  /** From this reply on, the guest is told of changes to what it is shown of the export. */
+  SUBSCRIBED: 0,
+  /** Changes are not noticed here; `reason` says why. Attributes are believed for a time, as without SUBSCRIBE. */
+  NOT_WATCHED: 1,
+} as const;
+
+/** Takes the place of an earlier subscription of the connection, and begins anew. */
+export const SUBSCRIBEargs = struct('SUBSCRIBEargs', { root: nfs_fh3 });
+export type SUBSCRIBEargs = Infer<typeof SUBSCRIBEargs>;
+export const SUBSCRIBEres = union(
+  'SUBSCRIBEres',
+  'status',
+  nfsstat3,
+  {
+    [NFS3_OK]: struct('resok', {
+      body: union('subscription', 'subscription', enumeration('subscribe_stat', SUBSCRIBE_STAT), {
+        [SUBSCRIBE_STAT.SUBSCRIBED]: nothing,
+        [SUBSCRIBE_STAT.NOT_WATCHED]: struct('not_watched', { reason: opaque('reason', 255) }),
+      }),
+    }),
+  },
+  nothing,
+);
+export type SUBSCRIBEres = Infer<typeof SUBSCRIBEres>;
+
 export const FGDP_PROCEDURES = {
   NULL: procedure(0, nothing, nothing),
   HELLO: procedure(1, HELLOargs, HELLOres),
@@ -251,6 +280,7 @@ export const FGDP_PROCEDURES = {
   UNMAP: procedure(7, UNMAPargs, nothing),
   CLIENT: procedure(8, CLIENTargs, nothing),
   ...LOCK_PROCEDURES,
+  SUBSCRIBE: procedure(24, SUBSCRIBEargs, SUBSCRIBEres),
 } as const;
 
 export const FGDP_PROGRAM: Program<typeof FGDP_PROCEDURES> = {

@@ -362,3 +362,13 @@ export const fuse_notify_inval_inode_out = fixedStruct('fuse_notify_inval_inode_
   off: u64,
   len: u64,
 });
+
+export const FUSE_NOTIFY_INVAL_ENTRY = 3;
+/** Of fuse_notify_inval_entry_out: look it up again, instead of dropping it with all that is below. */
+export const FUSE_EXPIRE_ONLY = 0x1;
+/** Followed by the name and NUL. */
+export const fuse_notify_inval_entry_out = fixedStruct('fuse_notify_inval_entry_out', 'little', {
+  parent: u64,
+  namelen: u32,
+  flags: u32,
+});

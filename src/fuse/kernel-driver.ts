@@ -1,6 +1,12 @@
 /** The session with the kernel on /dev/fuse: requests in, replies out, on one event loop. */
 import { errnoOf } from '../system/errno.ts';
-import { closeBacking, openBacking, readDevice, writeDevice } from '../system/fuse-device.ts';
+import {
+  closeBacking,
+  notifyDeviceAside,
+  openBacking,
+  readDevice,
+  writeDevice,
+} from '../system/fuse-device.ts';
 import { closeFd } from '../system/files.ts';
 import { watchReadable, type Watch } from '../system/watch.ts';
 import type { CallContext, KernelServices, Operations } from '../gateway/operations.ts';
@@ -32,6 +38,7 @@ import {
 } from './limits.ts';
 import type { DriverLog, FuseDriver } from './driver.ts';
 import type { ReplyBody, Request } from './request-handler.ts';
+import { NameNotices, type WriteAside } from './name-notices.ts';
 import { RequestMemory } from './request-memory.ts';
 import { REQUEST_HANDLERS, discard } from './requests.ts';
 
@@ -42,6 +49,11 @@ const EPROTO = 71;
 const EOPNOTSUPP = 95;
 /** The unique of an INTERRUPT is the interrupted request's with this bit set: fs/fuse/fuse_i.h, FUSE_INT_REQ_BIT. */
 const INTERRUPT_BIT = 1n;
+const WITHOUT_ANSWER: ReadonlySet<number> = new Set([
+  FUSE_OPCODE.FORGET,
+  FUSE_OPCODE.BATCH_FORGET,
+  FUSE_OPCODE.INTERRUPT,
+]);
 /** Requests taken in a row before timers and sockets get their turn. */
 const REQUESTS_PER_TURN = 64;
 
@@ -51,11 +63,13 @@ class PendingRequest implements CallContext {
   readonly gid: number;
   readonly pid: number;
   readonly heedsInterrupts: boolean;
+  readonly nodeId: bigint;
   #controller: AbortController | undefined;
   #answered = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ uid, gid, pid, opcode }: fuse_in_header) {
+  constructor({ nodeid, uid, gid, pid, opcode }: fuse_in_header) {
+    this.nodeId = nodeid;
     this.uid = uid;
     this.gid = gid;
     this.pid = pid;
@@ -97,6 +111,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
   readonly #log: DriverLog;
   readonly #memory = new RequestMemory();
   readonly #pending = new Map<bigint, PendingRequest>();
+  readonly #notices: NameNotices;
   #passthrough = false;
   passesLocks = false;
   #initialized = false;
@@ -116,6 +131,13 @@ export class KernelDriver implements FuseDriver, KernelServices {
     this.#fd = fd;
     this.#operations = operations;
     this.#log = log;
+    const write: WriteAside = (message, done) => {
+      notifyDeviceAside(fd, message, done);
+    };
+    this.#notices = new NameNotices(write, (directory) => {
+      for (const { nodeId } of this.#pending.values()) if (nodeId === directory) return true;
+      return false;
+    });
   }
 
   /** Requests that wait for their answer. */
@@ -137,6 +159,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
     } finally {
       this.#stopping = true;
       this.#watch?.stop();
+      await this.#endNotices();
       this.#operations.destroy();
       this.#closed = true;
       closeFd(this.#fd);
@@ -169,6 +192,33 @@ export class KernelDriver implements FuseDriver, KernelServices {
     // A negative offset leaves the pages alone. Dropping pages from here could wait for a READ only we can answer.
     const body = fuse_notify_inval_inode_out.encode({ ino: nodeId, off: 0xffffffffffffffffn, len: 0n });
     this.#write(0n, FUSE_NOTIFY_INVAL_INODE, [body]);
+  }
+
+  readonly expireName = (directory: bigint, name: Uint8Array): void => {
+    if (!this.#closed) this.#notices.expire(directory, name);
+  };
+
+  /** A notice under way may wait for a lock whose holder waits for an answer: each gets one, until the notice is through. */
+  async #endNotices(): Promise<void> {
+    const idle = this.#notices.stop();
+    if (!this.#notices.isWriting) return;
+    for (const [unique, pending] of this.#pending) if (pending.answer()) this.#write(unique, -EIO, []);
+    const watch = watchReadable(this.#fd, () => {
+      if (this.#refuseWaiting() === 'unmounted') watch.stop();
+    });
+    await idle;
+    watch.stop();
+  }
+
+  #refuseWaiting(): 'drained' | 'unmounted' {
+    for (;;) {
+      const { room } = this.#memory;
+      const length = readDevice(this.#fd, room);
+      if (length === 'drained' || length === 'unmounted') return length;
+      if (length === 'retry') continue;
+      const { opcode, unique } = fuse_in_header.decode(room.subarray(0, length));
+      if (!WITHOUT_ANSWER.has(opcode)) this.#write(unique, -EIO, []);
+    }
   }
 
   /** Takes requests until none waits, or for one turn: timers and sockets come next, and then this again. */

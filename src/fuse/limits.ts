@@ -28,3 +28,9 @@ export const NATIVE_NAMES_MAX = 65_536;
 export const NATIVE_INODE_NUMBERS_MAX = 1_048_576;
 /** How often the fuse-native driver looks whether it was unmounted, in milliseconds: libfuse does not tell. */
 export const NATIVE_UNMOUNT_CHECK_MS = 500;
+/** Names that have changed and of which the kernel is not told yet; what comes beyond is left to its time-out. */
+export const NAME_NOTICES_MAX = 16_384;
+/** How long the kernel is not told of a name while requests about its directory are under way, in milliseconds. */
+export const NAME_NOTICE_BUSY_MS = 200;
+/** How often it is looked whether they have ended, in milliseconds. */
+export const NAME_NOTICE_RETRY_MS = 5;

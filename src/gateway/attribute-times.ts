@@ -1,5 +1,7 @@
 /** How long attributes are believed: NFS's ac* times, nfs(5). */
 
+import type { Coverage } from './coverage.ts';
+
 type Milliseconds = number;
 
 export interface AttributeTimes {
@@ -9,6 +11,8 @@ export interface AttributeTimes {
   /** Directories: acdirmin, acdirmax. */
   readonly acdirminMs: Milliseconds;
   readonly acdirmaxMs: Milliseconds;
+  /** Which attributes the server tells the changes of; without it none. */
+  readonly coverage?: Coverage;
 }
 
 /** The defaults of nfs(5). */

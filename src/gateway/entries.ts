@@ -9,5 +9,5 @@ export function entryOf(inode: Inode, directory: Inode): Entry {
 }
 
 export function entryWithoutReference(inode: Inode, directory: Inode): Entry {
-  return { nodeId: inode.nodeId, entryValidMs: directory.remainingMs, attributes: inode.reply() };
+  return { nodeId: inode.nodeId, entryValidMs: directory.tellableMs(true), attributes: inode.reply() };
 }

@@ -2,6 +2,7 @@ import type { ServerLink } from '../client/link.ts';
 import type { Session } from '../client/session.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { DataPath } from './open-inode.ts';
+import type { PushStatus } from './push.ts';
 import type { RouteVerdict } from './route-selection.ts';
 
 /** What the mount is doing, for `status`. */
@@ -36,6 +37,8 @@ export interface GatewayStatus {
   readonly locks: string;
   /** Calls that could name 16 of their caller's groups only. */
   readonly groupsCut: number;
+  /** Whether the server tells of changes. */
+  readonly push: PushStatus;
 }
 
 export function statusOf(
@@ -44,6 +47,7 @@ export function statusOf(
   files: OpenFiles,
   inodes: number,
   locks: string,
+  push: PushStatus,
 ): GatewayStatus {
   const { session } = link;
   const { reads, writes } = files;
@@ -68,5 +72,6 @@ export function statusOf(
     lastWireReason: reads.lastWireReason,
     locks,
     groupsCut: link.groupsCut,
+    push,
   };
 }

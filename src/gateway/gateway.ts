@@ -60,9 +60,11 @@ export class Gateway implements Operations {
   init(kernel: KernelServices): void {
     this.#parts.knowledge.kernel = kernel;
     this.#parts.silly.removeLeftovers();
+    this.#parts.push.start();
   }
 
   destroy(): void {
+    this.#parts.push.stop();
     this.#parts.files.close();
     this.#parts.names.clear();
     this.#parts.recent.clear();
@@ -102,6 +104,7 @@ export class Gateway implements Operations {
   serverRestored(session: Session): boolean {
     // Before anything else is asked.
     this.#parts.locks.restored(session);
+    this.#parts.push.start();
     const root = this.#parts.inodes.get(ROOT_NODE_ID);
     if (root === undefined || Buffer.from(root.handle).equals(session.rootHandle)) return false;
     this.#parts.inodes.replaceRoot(session.rootHandle);
@@ -118,6 +121,7 @@ export class Gateway implements Operations {
       this.#parts.files,
       this.#parts.inodes.size,
       this.#parts.locks.describe(this.#parts.knowledge.kernel),
+      this.#parts.push.status,
     );
   }
 

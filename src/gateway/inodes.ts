@@ -6,6 +6,9 @@ import { ROOT_NODE_ID, type Attributes, type AttributesReply, type NodeId } from
 import type { OpenInode } from './open-inode.ts';
 import { packAttributes, unpackAttributes, type PackedAttributes } from './packed-attributes.ts';
 
+/** No epoch of a coverage. */
+const NOT_COVERED = -1;
+
 const SETTLED: Promise<unknown> = Promise.resolve();
 
 /** A file handle's bytes as characters (latin1): a key of maps, and smaller than an array of bytes. */
@@ -43,17 +46,29 @@ export class Inode {
   #lacksAclsVersion = -1;
   #validMs: number | undefined;
   #expiresMs = 0;
+  readonly #times: AttributeTimes;
+  /** The epoch of the coverage that the attributes are under. */
+  #coveredIn = NOT_COVERED;
   #updatedMs = 0;
   /** When the last reply to a change of our own came. */
   #changedMs = 0;
   #isRemoved = false;
   #turn = SETTLED;
 
-  constructor(nodeId: NodeId, handle: Uint8Array, attributes: Attributes, times: AttributeTimes) {
+  /** As update, but for the default of `asOfMs`. */
+  constructor(
+    nodeId: NodeId,
+    handle: Uint8Array,
+    attributes: Attributes,
+    times: AttributeTimes,
+    asOfMs?: number,
+    askedMs?: number,
+  ) {
     this.nodeId = nodeId;
     this.#handleKey = keyOf(handle);
     this.#attributes = packAttributes(attributes);
-    this.update(attributes, times);
+    this.#times = times;
+    this.update(attributes, times, asOfMs, askedMs);
   }
 
   /** References the kernel holds: one for each entry answered, taken back by FORGET. */
@@ -107,19 +122,21 @@ export class Inode {
    *
    * @param asOfMs when the server gave them, on the clock of performance.now(); older than what is known is ignored
    * @param askedMs when it was asked for them: a change of our own that ended since may or may not show, so they are not
-   * believed then, and asked for again
+   * believed then, and asked for again. Where it is missing, the server need not tell when they change
    */
   update(
     attributes: Attributes,
     times: AttributeTimes,
     asOfMs = performance.now(),
-    askedMs = asOfMs,
+    askedMs?: number,
   ): boolean {
     if (asOfMs < this.#updatedMs) return false;
-    if (askedMs < this.#changedMs) {
+    if ((askedMs ?? asOfMs) < this.#changedMs) {
       this.#expiresMs = 0;
       return false;
     }
+    const wasCovered = this.isCovered;
+    const ordinaryEndMs = this.#ordinaryEndMs;
     this.#updatedMs = asOfMs;
     // What is removed stays so, whoever tells of it.
     if (attributes.nlink > 0) this.#isRemoved = false;
@@ -129,15 +146,46 @@ export class Inode {
     // Two changes within one tick of the server's clock are one version.
     if (changed || !samePermissions(known, attributes)) this.#forgetRights();
     // Several replies within one period are one look, not a reason to double it again and again.
-    if (changed || this.#validMs === undefined || asOfMs >= this.#expiresMs) {
+    if (changed || this.#validMs === undefined || asOfMs >= ordinaryEndMs) {
       this.#validMs = nextAttributeTime(times, isDirectory(attributes), changed, this.#validMs);
     }
     const packed = packAttributes(attributes);
     // An equal string that is kept anew would make an old one garbage that is collected late.
     if (packed !== this.#attributes) this.#attributes = packed;
     if (attributes.lacksAcl === true) this.#lacksAclsVersion = this.version;
-    this.#expiresMs = asOfMs + this.#validMs;
+    const { coverage } = times;
+    const isCovered = askedMs !== undefined && coverage?.covers(this.#handleKey, askedMs) === true;
+    // What is covered already stays so, as long as nothing was told.
+    if (isCovered || (wasCovered && !changed)) this.#cover(isDirectory(attributes), asOfMs);
+    else this.#believe(asOfMs);
     return changed;
+  }
+
+  /** The server tells when the attributes change. */
+  get isCovered(): boolean {
+    return this.#coveredIn === this.#times.coverage?.epoch && this.#expiresMs > performance.now();
+  }
+
+  /** The server does not look after it any more: the attributes are believed for the ordinary time. */
+  uncover(): void {
+    this.#expiresMs = Math.min(this.#expiresMs, this.#ordinaryEndMs);
+    this.#coveredIn = NOT_COVERED;
+  }
+
+  get #ordinaryEndMs(): number {
+    return Math.min(this.#expiresMs, this.#updatedMs + (this.#validMs ?? 0));
+  }
+
+  #cover(isDirectory: boolean, asOfMs: number): void {
+    const { coverage } = this.#times;
+    if (coverage === undefined) return;
+    this.#coveredIn = coverage.epoch;
+    this.#expiresMs = asOfMs + Math.max(this.#validMs ?? 0, coverage.validMs(isDirectory));
+  }
+
+  #believe(asOfMs: number): void {
+    this.#coveredIn = NOT_COVERED;
+    this.#expiresMs = asOfMs + (this.#validMs ?? 0);
   }
 
   /**
@@ -149,10 +197,12 @@ export class Inode {
       this.#forgetRights();
       this.#acls = undefined;
     }
+    const { isCovered } = this;
     this.#changedMs = this.#updatedMs = performance.now();
     this.#validMs ??= nextAttributeTime(times, isDirectory(attributes), true, undefined);
     this.#attributes = packAttributes(attributes);
-    this.#expiresMs = this.#updatedMs + this.#validMs;
+    if (isCovered) this.#cover(isDirectory(attributes), this.#updatedMs);
+    else this.#believe(this.#updatedMs);
   }
 
   /**
@@ -181,7 +231,20 @@ export class Inode {
   /** How long the attributes are still believed, in milliseconds; 0 when they must be fetched. */
   get remainingMs(): number {
     if (this.open?.made?.isKeeping === true) return 0;
-    return Math.max(0, this.#expiresMs - performance.now());
+    const isOrdinary = this.#coveredIn === NOT_COVERED || this.#coveredIn === this.#times.coverage?.epoch;
+    // With the end of a coverage nothing is done to each inode: it is seen here.
+    return Math.max(0, (isOrdinary ? this.#expiresMs : this.#ordinaryEndMs) - performance.now());
+  }
+
+  /**
+   * How long the kernel may believe the attributes, and of a directory its names, in milliseconds. Never longer than where
+   * nothing is covered: then it need be told nothing of all that it knows when a session is lost.
+   */
+  tellableMs(isDirectory: boolean): number {
+    const { remainingMs } = this;
+    if (this.#coveredIn === NOT_COVERED) return remainingMs;
+    const { acdirmaxMs, acregmaxMs } = this.#times;
+    return Math.min(remainingMs, isDirectory ? acdirmaxMs : acregmaxMs);
   }
 
   /** The next GETATTR must ask the server; replies to what was asked before now are not believed. */
@@ -235,7 +298,10 @@ export class Inode {
     // What is written past us shows in the file, and to look at it costs no call.
     const isWrittenPast = (open?.writers ?? 0) > 0 && open?.writer === undefined;
     const isKept = hiddenEnd === undefined && !isWrittenPast;
-    return { attributes, validMs: isKept ? Math.min(this.remainingMs, validMaxMs) : 0 };
+    return {
+      attributes,
+      validMs: isKept ? Math.min(this.tellableMs(isDirectory(attributes)), validMaxMs) : 0,
+    };
   }
 
   /** Whether no step is under way or waits. */
@@ -298,7 +364,7 @@ export class InodeTable {
       known.update(attributes, this.#times, asOfMs, askedMs);
       return known;
     }
-    const inode = new Inode(this.#nextNodeId, handle, attributes, this.#times);
+    const inode = new Inode(this.#nextNodeId, handle, attributes, this.#times, asOfMs, askedMs);
     this.#nextNodeId += 1n;
     this.#byNodeId.set(inode.nodeId, inode);
     this.#byHandle.set(inode.handleKey, inode);
@@ -308,6 +374,13 @@ export class InodeTable {
   /** The inode of a file handle, where there is one already. */
   find(handle: Uint8Array): Inode | undefined {
     return this.#byHandle.get(keyOf(handle));
+  }
+
+  /** Every inode of a file handle, those that others have taken the place of as well. */
+  findAll(handle: Uint8Array): Inode[] {
+    const key = keyOf(handle);
+    const current = this.#byHandle.get(key);
+    return [...(current === undefined ? [] : [current]), ...(this.#retired.get(key) ?? [])];
   }
 
   /**

@@ -84,7 +84,12 @@ export class KnownDirectories {
     const key = keyOf(name);
     // Silly names come and go on their own.
     if (known.names.has(key) || SILLY_NAME.test(key)) return undefined;
-    return Math.min(validMs, directory.remainingMs);
+    return Math.min(validMs, directory.tellableMs(true));
+  }
+
+  /** Somebody else has changed names: they are not known any more. */
+  forget(directory: Inode): void {
+    this.#forget(directory.nodeId);
   }
 
   clear(): void {

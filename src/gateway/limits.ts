@@ -104,3 +104,14 @@ export const AWAITED_OPEN_MS = 1_000;
 export const LOCK_RETRY_MS = 200;
 /** Threads of which is remembered, for each file, that the kernel is to look it up again for their open. */
 export const SENT_BACK_MAX = 64;
+/**
+ * How long attributes and names are believed whose changes the server tells (push), in milliseconds, where acregmax and
+ * acdirmax are not given. The kernel is told less: acregmax and acdirmax.
+ */
+export const PUSH_VALID_MS = 3_600_000;
+/** Files of which it is remembered when the server told of them last; twice as many at most. */
+export const COVERAGE_BROKEN_MAX = 32_768;
+/** How long after the server has missed changes, or could not subscribe the mount, it is asked again, in milliseconds. */
+export const PUSH_RESUBSCRIBE_MS = 1_000;
+/** How long the server may take to answer SUBSCRIBE, in milliseconds. */
+export const PUSH_SUBSCRIBE_TIMEOUT_MS = 10_000;

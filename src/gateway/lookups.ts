@@ -84,7 +84,7 @@ export class Lookups {
     const reply = await this.#link.nfs('LOOKUP', { what: { dir: { data: directory.handle }, name } }, caller);
     this.#knowledge.learn(directory, reply.dir_attributes, askedMs);
     if (reply.status !== NFS3_OK) this.#forget(directory, name);
-    if (reply.status === NFSSTAT3.NFS3ERR_NOENT) return this.#none(directory);
+    if (reply.status === NFSSTAT3.NFS3ERR_NOENT) return this.#none(directory, name);
     if (reply.status !== NFS3_OK) return this.#knowledge.failed(directory, reply.status);
     let attributes = reply.obj_attributes;
     if (attributes === null) {
@@ -102,8 +102,13 @@ export class Lookups {
     return this.#told(directory, name, inode);
   }
 
-  #none(directory: Inode): Entry {
-    const entryValidMs = Math.min(directory.remainingMs, this.#times.acregminMs);
+  #none(directory: Inode, name: Uint8Array): Entry {
+    const { isCovered } = directory;
+    if (isCovered) this.#recent.noteMissing(directory, name);
+    const entryValidMs = Math.min(
+      directory.tellableMs(true),
+      isCovered ? this.#times.acdirmaxMs : this.#times.acregminMs,
+    );
     return { nodeId: 0n, entryValidMs, attributes: undefined };
   }
 

@@ -95,3 +95,14 @@ export function nameKeyOf(directory: NodeId, name: Uint8Array): string {
   keyScratch.set(name, DIRECTORY_BYTES);
   return keyScratch.toString('latin1', 0, DIRECTORY_BYTES + name.length);
 }
+
+/** What the keys of all names in a directory begin with. */
+export function namesPrefixOf(directory: NodeId): string {
+  keyScratch.writeBigUInt64LE(directory, 0);
+  return keyScratch.toString('latin1', 0, DIRECTORY_BYTES);
+}
+
+/** The name that a key is of. */
+export function nameOfKey(key: string): Buffer {
+  return Buffer.from(key.slice(DIRECTORY_BYTES), 'latin1');
+}

@@ -155,6 +155,11 @@ export interface KernelServices {
   invalidateAttributes(nodeId: NodeId): void;
   /** Whether the locks of programs come here; default: the kernel keeps them to itself. */
   readonly passesLocks?: boolean;
+  /**
+   * Makes the kernel look a name up again, also one that was missing; soon, and where that cannot be, when its time is over.
+   * Undefined where the driver has no way to it: then names must not be kept for long.
+   */
+  readonly expireName?: (directory: NodeId, name: Uint8Array) => void;
 }
 
 export interface Operations {

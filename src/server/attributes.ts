@@ -4,6 +4,7 @@ import { attributes, type FileStatus } from '../store/operations.ts';
 import { changeKey } from '../store/page-file.ts';
 import type { StoreNode } from '../store/store.ts';
 import type { ExportTree } from '../store/export-tree.ts';
+import { asker } from './asking.ts';
 
 const S_IFMT = 0o170000;
 const MODE_BITS = 0o7777;
@@ -50,6 +51,7 @@ function fattr3Of(tree: ExportTree, status: FileStatus): fattr3 {
 /** For a guest. Before it learns of another version, the pages it holds of the old one are taken back. */
 export function fattr3ToSend({ store, export: tree }: StoreNode, handle: Buffer, status: FileStatus): fattr3 {
   store.changes.saw(() => changeKey(handle), status);
+  asker()?.promises?.shown(tree, handle);
   return fattr3Of(tree, status);
 }
 

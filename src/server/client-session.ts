@@ -5,6 +5,7 @@ import type { RpcConnection } from '../rpc/connection.ts';
 import type { CallInfo } from '../rpc/dispatcher.ts';
 import type { ExportOptions } from '../store/export-options.ts';
 import { outsideIdentity, type PeerClaims } from '../transport/peer.ts';
+import type { Promises } from './promises.ts';
 import type { SessionPages } from './session-pages.ts';
 import { squashIdentity } from '../store/squash.ts';
 import { ReplyAccount, ReplyBudget } from './reply-budget.ts';
@@ -27,6 +28,8 @@ export class ClientSession {
   channel: ServerChannel | undefined;
   /** Set by HELLO on a near connection whose guest can map segments. */
   pages: SessionPages | undefined;
+  /** Set by SUBSCRIBE: what the guest will be told the changes of. */
+  promises: Promises | undefined;
   /** Calls the guest, over the connection that it has opened; undefined before there is one. */
   guest: GuestCaller | undefined;
   /** Whether HELLO was said. */
@@ -76,6 +79,7 @@ export class ClientSession {
   /** Releases everything the client held. */
   end(): void {
     for (const listener of this.#endListeners.splice(0)) listener();
+    this.promises?.end();
     this.pages?.close();
     this.channel?.close();
     this.grants.clear();

@@ -44,6 +44,7 @@ import { nfsProcedures } from './nfs-procedures.ts';
 import { ReplyAccount, ReplyBudget, type ReplyBudgetLimits } from './reply-budget.ts';
 import { PageCounters } from './page-counters.ts';
 import { ReplyCache } from './reply-cache.ts';
+import { PromiseKeeper, type PromiseLimits } from './promises.ts';
 import { loadServerKey, type ServerKey } from './server-key.ts';
 
 /** Who may hand a channel to the server: descriptors go to root's guests only. */
@@ -65,7 +66,8 @@ export interface DataAccessServerOptions {
 }
 
 /** Limits on connections; times in milliseconds, defaults in limits.ts. */
-export interface ConnectionLimits extends AdmissionLimits, ReplyBudgetLimits, CallBudgetLimits {
+export interface ConnectionLimits
+  extends AdmissionLimits, ReplyBudgetLimits, CallBudgetLimits, PromiseLimits {
   readonly idleMs?: number;
   readonly recordTimeoutMs?: number;
   readonly sendStalledMs?: number;
@@ -91,6 +93,7 @@ export class DataAccessServer {
   readonly #admission: ConnectionAdmission<Connected>;
   readonly #replies: ReplyBudget;
   readonly #callBudget: CallBudget;
+  readonly #promises: PromiseKeeper;
   readonly #listeners: Listener[] = [];
   #channels: ChannelListener | undefined;
   /** Whose record is long and not complete, the oldest first. */
@@ -110,6 +113,7 @@ export class DataAccessServer {
     this.#admission = new ConnectionAdmission(options.limits);
     this.#replies = new ReplyBudget(options.limits);
     this.#callBudget = new CallBudget(options.limits);
+    this.#promises = new PromiseKeeper(store, options.limits);
     this.#dispatcher = new Dispatcher<ServerContext>({
       onFailure: (call, error) => {
         options.log.error(
@@ -164,7 +168,12 @@ export class DataAccessServer {
    * @throws ErrnoError for an export that cannot be opened: then everything is as it was
    */
   changeExports(exports: readonly ExportOptions[]): ExportChanges {
-    return this.#store.changeExports(exports);
+    const changes = this.#store.changeExports(exports);
+    this.#promises.endWhere(
+      ({ name }) => changes.changed.includes(name) || changes.removed.includes(name),
+      'the export has changed',
+    );
+    return changes;
   }
 
   get callsAnswered(): bigint {
@@ -195,6 +204,7 @@ export class DataAccessServer {
     const poolUsedBytes = this.pool.usedBytes;
     for (const { connection } of [...this.#admission.all]) connection.close();
     await this.#store.writing.stop();
+    this.#promises.close();
     this.#store.close();
     this.#locks.close();
     this.#calls.close();
@@ -235,6 +245,7 @@ export class DataAccessServer {
       pool: this.pool,
       counters: this.pageCounters,
       locks: this.#locks,
+      promises: this.#promises,
     };
     this.#dispatcher.register(NFS_PROGRAM, nfsProcedures(this.#store));
     this.#dispatcher.register(NFSACL_PROGRAM, aclProcedures(this.#store));

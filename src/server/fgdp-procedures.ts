@@ -9,6 +9,7 @@ import {
   FEATURE_ACL_MARKS,
   FEATURE_DESCRIPTORS,
   FEATURE_ONCE,
+  FEATURE_PUSH,
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
   GRANT_STAT,
@@ -16,6 +17,7 @@ import {
   HELLO_STAT,
   MAP_STAT,
   SHARED_FILE_KIND,
+  SUBSCRIBE_STAT,
   type FGDP_PROCEDURES,
   type GRANTargs,
   type GRANTres,
@@ -24,6 +26,7 @@ import {
   type LEVELres,
   type MAPargs,
   type MAPres,
+  type SUBSCRIBEres,
 } from '../fgdp/program.ts';
 import { FEATURE_LOCKS } from '../fgdp/locks.ts';
 import { signProof } from '../fgdp/proof.ts';
@@ -45,6 +48,7 @@ import { onFile, type Target } from './target.ts';
 import { statusOfError } from './outcome.ts';
 import type { PageCounters } from './page-counters.ts';
 import type { ServerKey } from './server-key.ts';
+import type { PromiseKeeper } from './promises.ts';
 import { SessionPages } from './session-pages.ts';
 
 export interface FgdpService {
@@ -59,10 +63,16 @@ export interface FgdpService {
   readonly counters: PageCounters;
   /** Without it, locks are local to each guest. */
   readonly locks?: LockService | undefined;
+  readonly promises: PromiseKeeper;
 }
 
 const FEATURES =
-  FEATURE_DESCRIPTORS | FEATURE_SHORT_CREDENTIALS | FEATURE_ACL_MARKS | FEATURE_SEGMENTS | FEATURE_ONCE;
+  FEATURE_DESCRIPTORS |
+  FEATURE_SHORT_CREDENTIALS |
+  FEATURE_ACL_MARKS |
+  FEATURE_SEGMENTS |
+  FEATURE_ONCE |
+  FEATURE_PUSH;
 /** As program.ts declares it. */
 const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
@@ -277,6 +287,21 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     UNMAP: (args, { session }) => {
       for (const handle of args.handles) session.pages?.unmap(handle, args.discard);
     },
+    SUBSCRIBE: (args, context): SUBSCRIBEres =>
+      onFile<SUBSCRIBEres>(
+        service.store,
+        args.root,
+        context,
+        ({ node }) => {
+          const reason = service.promises.subscribe(context.session, node.export);
+          const body =
+            reason === undefined
+              ? ({ subscription: SUBSCRIBE_STAT.SUBSCRIBED } as const)
+              : ({ subscription: SUBSCRIBE_STAT.NOT_WATCHED, reason: encodeReason(reason) } as const);
+          return { status: NFS3_OK, body };
+        },
+        (status) => ({ status }),
+      ),
     CLIENT: ({ client_id }, { session }) => {
       const clientId = Buffer.from(client_id).toString('latin1');
       if (session.clientId === clientId) return;

@@ -94,3 +94,16 @@ export const LOCK_RECORD_IDLE_MS = 2_000;
 export const LOCK_RECORD_BYTES = 256 * 1024;
 /** How long a guest may take to acknowledge that it was told of a lock, in milliseconds; it asks again when it reconnects. */
 export const LOCK_GRANTED_TIMEOUT_MS = 60_000;
+/** Files and directories one guest is told the changes of, about 100 bytes each; the oldest are told to be forgotten. */
+export const PROMISES_PER_SESSION_MAX = 262_144;
+/** The same of all guests together; the guest with the most of them gives way. */
+export const PROMISES_MAX = 1_048_576;
+/** So many are forgotten at a time. */
+export const PROMISES_FORGOTTEN_AT_ONCE = 1_024;
+/**
+ * Files and directories that have changed and that a guest is not told of yet, because it has not answered the last
+ * INVALIDATE. Beyond it the guest is told once that everything may have changed, and no more.
+ */
+export const INVALIDATIONS_WAITING_MAX = 8_192;
+/** Names of all directories in one INVALIDATE, at most 255 bytes each. */
+export const INVALIDATE_NAMES_PER_CALL_MAX = 2_048;

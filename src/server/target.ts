@@ -4,6 +4,7 @@ import type { nfs_fh3 } from '../nfs3/types.ts';
 import type { Identity } from '../store/identity.ts';
 import type { FileStatus } from '../store/operations.ts';
 import type { Store, StoreNode } from '../store/store.ts';
+import { asking } from './asking.ts';
 import { callerIdentity, mayUseExport, type ServerContext } from './client-session.ts';
 import { orStatus } from './outcome.ts';
 
@@ -22,7 +23,9 @@ export function target(store: Store, handle: nfs_fh3, context: ServerContext): T
   const { node, status } = store.resolveStatus(handle.data);
   if (!mayUseExport(context.session, node.export.options)) throw new AccessDenied();
   context.session.usesExports = true;
-  return { node, status, identity: callerIdentity(context, node.export.options) };
+  const identity = callerIdentity(context, node.export.options);
+  context.session.promises?.asked(node, status, identity);
+  return { node, status, identity };
 }
 
 /**
@@ -37,16 +40,18 @@ export function onFile<T>(
   fail: (status: nfs3error, node: StoreNode | undefined) => T,
 ): T {
   let found: Target | undefined;
-  return orStatus(
-    () => {
-      try {
-        found = target(store, handle, context);
-        return body(found);
-      } catch (error) {
-        if (error instanceof AccessDenied) return fail(NFSSTAT3.NFS3ERR_ACCES, undefined);
-        throw error;
-      }
-    },
-    (status) => fail(status, found?.node),
+  return asking(context.session, () =>
+    orStatus(
+      () => {
+        try {
+          found = target(store, handle, context);
+          return body(found);
+        } catch (error) {
+          if (error instanceof AccessDenied) return fail(NFSSTAT3.NFS3ERR_ACCES, undefined);
+          throw error;
+        }
+      },
+      (status) => fail(status, found?.node),
+    ),
   );
 }

@@ -12,6 +12,7 @@ import type { Handlers } from '../rpc/program.ts';
 import type { Store } from '../store/store.ts';
 import { commit, write, type Stability } from '../store/write-operations.ts';
 import { fattr3ToSend, postOpAttributes } from './attributes.ts';
+import { asking } from './asking.ts';
 import type { ServerContext } from './client-session.ts';
 import { statusOfError } from './outcome.ts';
 import { onFile, type Target } from './target.ts';
@@ -93,9 +94,14 @@ export function writeProcedures(store: Store): Writing {
     { node, status: before, identity }: Target,
     { offset, stable }: WRITE3args,
     data: readonly Uint8Array[],
+    { session }: ServerContext,
   ): Promise<WRITE3res> => {
     const stability = STABILITY[stable];
-    const { bytes, verifier, status } = await write(identity, node, offset, data, stability, before);
+    const written = write(identity, node, offset, data, stability, before);
+    const { bytes, verifier, status } = await written.finally(() => {
+      // One that failed may have written some of it.
+      asking(session, () => node.store.ownChanges?.changedHere(node.handle));
+    });
     // A file deleted meanwhile has no attributes that would be of use.
     const after = status.nlink === 0 ? null : fattr3ToSend(node, node.handle, status);
     return { status: NFS3_OK, wcc: wccOf(after), count: bytes, committed: stable, verf: verifier };
@@ -109,7 +115,7 @@ export function writeProcedures(store: Store): Writing {
         context,
         async (target) => {
           const data = countedData(args);
-          if (data !== undefined) return writeTo(target, args, data);
+          if (data !== undefined) return writeTo(target, args, data, context);
           return { status: NFSSTAT3.NFS3ERR_INVAL, wcc: wccOf(postOpAttributes(target.node)) };
         },
         (status, after) => ({ status, wcc: wccOf(after) }),

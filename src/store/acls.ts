@@ -48,6 +48,7 @@ export function writeAcl(identity: Identity, node: StoreNode, kind: AclKind, val
     if (value === null) removeXattr(node.fd, ACL_XATTRS[kind]);
     else setXattr(node.fd, ACL_XATTRS[kind], value);
   });
+  node.store.ownChanges?.changedHere(node.handle);
 }
 
 function typeOf(node: StoreNode): number {

@@ -73,6 +73,34 @@ export function fileOfHandle(handle: Uint8Array): string {
   return bytes.toString('latin1', 1, 2) + bytes.toString('latin1', HEADER_BYTES, bytes.length - MAC_BYTES);
 }
 
+/**
+ * What a handle says of its file, without the MAC that proves it: as characters (latin1), a key of maps. The same for all
+ * handles of a file in an export.
+ */
+export function fileKeyOf(handle: Buffer): string {
+  return handle.toString('latin1', 1, handle.length - MAC_BYTES);
+}
+
+const keyScratch = Buffer.alloc(HEADER_BYTES - 1 + HANDLE_BODY_BYTES_MAX);
+
+/** The key of a file by the kernel's handle of it, which must fit (fitsFileHandle). */
+export function fileKeyOfParts(type: number, exportId: Uint8Array, body: Uint8Array): string {
+  keyScratch[0] = type;
+  keyScratch.set(exportId, 1);
+  keyScratch.set(body, HEADER_BYTES - 1);
+  return keyScratch.toString('latin1', 0, HEADER_BYTES - 1 + body.length);
+}
+
+/** The handle of a file by its key. */
+export function sealFileKey(key: Uint8Array, fileKey: string): Buffer {
+  const bytes = Buffer.from(fileKey, 'latin1');
+  return sealFileHandle(key, {
+    type: bytes.readUInt8(0),
+    exportId: bytes.subarray(1, HEADER_BYTES - 1),
+    body: bytes.subarray(HEADER_BYTES - 1),
+  });
+}
+
 function macOf(key: Uint8Array, bytes: Uint8Array): Buffer {
   return createHmac('sha256', key).update(bytes).digest().subarray(0, MAC_BYTES);
 }

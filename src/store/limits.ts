@@ -50,3 +50,5 @@ export const NEARLY_FULL_BYTES = 64n * 1024n * 1024n;
 export const STATE_LOG_RECORD_BYTES_MAX = 4_096;
 /** So old a time stamp is of an earlier tick of any kernel's clock, in nanoseconds: ticks are 1 to 10 ms. */
 export const COARSE_TICK_NS = 20_000_000n;
+/** Events of changes are gathered for so long, in milliseconds, after the first was told at once: the kernel merges them. */
+export const CHANGES_GATHERED_MS = 5;

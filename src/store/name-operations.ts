@@ -133,6 +133,7 @@ function unmake(identity: Identity, { directory, name }: NamePlace, fd: number):
       runAs(identity, () => {
         unlinkat(directory.fd, name);
       });
+      directory.store.ownChanges?.nameChangedHere(directory.handle, name);
     }
   } catch {
     // What went wrong first is told.

@@ -55,8 +55,17 @@ export function setAttributes(
 ): void {
   checkNewAttributes(wanted);
   if (status.nlink === 0) throw new StoreError('STALE', 'the file was deleted');
-  const { mode, uid, gid, size } = wanted;
   refuseForeseeable(identity, status, wanted);
+  try {
+    applyInOrder(identity, node, wanted, status);
+  } finally {
+    // Also where only the first of them were made.
+    node.store.ownChanges?.changedHere(node.handle);
+  }
+}
+
+function applyInOrder(identity: Identity, node: StoreNode, wanted: NewAttributes, status: FileStatus): void {
+  const { mode, uid, gid, size } = wanted;
   // First what may fail for other reasons than permissions. It clears set-id bits, as chown does: the mode comes later.
   if (size !== undefined) setSize(identity, node.fd, status, size);
   if (uid !== undefined || gid !== undefined) {

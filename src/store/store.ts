@@ -21,6 +21,7 @@ import {
   fitsFileHandle,
   loadHandleKey,
   sealFileHandle,
+  sealFileKey,
   TABLE_HANDLE_TYPE,
   unsealFileHandle,
   type HandleParts,
@@ -53,6 +54,18 @@ export interface ResolvedNode {
 export interface NamePlace {
   readonly directory: StoreNode;
   readonly name: Uint8Array;
+}
+
+/** Who is told of what this server itself changes, in the turn of the change. */
+export interface OwnChangeListener {
+  /** A file's content or attributes, and whoever asked for it learns them by the answer. */
+  changedHere(handle: Buffer): void;
+  /** The same, where the answer does not show it. */
+  changedHereUnseen(handle: Buffer): void;
+  /** A file has lost its last name. */
+  deletedHere(handle: Buffer): void;
+  /** A name in a directory, and with it the directory. */
+  nameChangedHere(directory: Buffer, name: Uint8Array): void;
 }
 
 export interface StoreSettings {
@@ -109,6 +122,8 @@ export class Store {
   readonly writing = new WritableFiles(this.writeVerifier);
   readonly directories = new HeldDirectories();
   readonly changes = new FileChanges();
+  /** Told of every change made here. */
+  ownChanges: OwnChangeListener | undefined;
   /** When it was opened, in nanoseconds since 1970. */
   readonly openedNs = BigInt(Date.now()) * 1_000_000n;
   #table: HandleTable | undefined;
@@ -264,6 +279,11 @@ export class Store {
     return sealFileHandle(this.#key, { type: TABLE_HANDLE_TYPE, exportId: tree.id, body });
   }
 
+  /** The handle of a file by its key (fileKeyOf): what was issued once. */
+  handleOfKey(fileKey: string): Buffer {
+    return sealFileKey(this.#key, fileKey);
+  }
+
   /** Takes over an O_PATH descriptor of a file of the export; it is closed also when this throws. */
   adopt(tree: ExportTree, fd: number): StoreNode {
     let handle: Buffer;
@@ -294,6 +314,8 @@ export class Store {
 
   /** A file got one name more. */
   nameAdded(place: NamePlace, handle: Buffer): void {
+    this.ownChanges?.nameChangedHere(place.directory.handle, place.name);
+    this.ownChanges?.changedHere(handle);
     if (!isTableHandle(handle)) return;
     const filePath = pathOfName(place);
     if (filePath !== undefined)
@@ -302,6 +324,9 @@ export class Store {
 
   /** A name of a file is gone. With the last one, its descriptors are closed, so that its blocks are free. */
   nameRemoved(place: NamePlace, handle: Buffer, isLast: boolean): void {
+    this.ownChanges?.nameChangedHere(place.directory.handle, place.name);
+    if (isLast) this.ownChanges?.deletedHere(handle);
+    else this.ownChanges?.changedHereUnseen(handle);
     if (isLast) {
       const key = handle.toString('latin1');
       this.#nodes.delete(key);
@@ -321,6 +346,8 @@ export class Store {
    * @param status of its file, now
    */
   nameChanged(from: NamePlace, to: NamePlace, handle: Buffer, status: () => FileStatus): void {
+    for (const { directory, name } of [from, to]) this.ownChanges?.nameChangedHere(directory.handle, name);
+    this.ownChanges?.changedHereUnseen(handle);
     if (!isTableHandle(handle)) return;
     const tree = to.directory.export;
     const table = this.#handleTable();

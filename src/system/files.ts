@@ -205,6 +205,8 @@ export interface FileSystemStatus {
   blocksAvailable: bigint;
   files: bigint;
   filesFree: bigint;
+  /** f_fsid: names the file system while it is mounted; 0 where it has none. */
+  fsid: bigint;
   nameLengthMax: number;
 }
 
@@ -225,6 +227,7 @@ export function fstatfs(fd: number): FileSystemStatus {
     blocksAvailable: statfsBytes.readBigUInt64LE(32),
     files: statfsBytes.readBigUInt64LE(40),
     filesFree: statfsBytes.readBigUInt64LE(48),
+    fsid: statfsBytes.readBigUInt64LE(56),
     nameLengthMax: Number(statfsBytes.readBigInt64LE(64)),
   };
 }

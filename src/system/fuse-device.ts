@@ -1,7 +1,7 @@
 import { fstatSync, readdirSync, statSync } from 'node:fs';
 import { O_CLOEXEC, O_NONBLOCK, O_RDWR } from './constants.ts';
 import { ERRNO, ErrnoError } from './errno.ts';
-import { addressOf, lastErrno, lastError, libc } from './libc.ts';
+import { addressOf, lastErrno, lastError, libc, onPool } from './libc.ts';
 
 // fs/fuse/dev.c gives these errors on /dev/fuse their meaning.
 
@@ -92,6 +92,19 @@ export function writeDevice(fd: number, chunks: readonly Uint8Array[]): boolean 
   const errno = lastErrno();
   if (errno === ERRNO.ENOENT) return false;
   throw new ErrnoError(errno, 'write', '/dev/fuse');
+}
+
+/**
+ * One notification, written on another thread, where it may be blocked by a lock that somebody holds who waits for an answer of
+ * this process. Whether the kernel took it is not told: mostly it has forgotten what is meant.
+ *
+ * @param message must not be changed until `done` is called, from the event loop
+ */
+export function notifyDeviceAside(fd: number, message: Uint8Array, done: () => void): void {
+  onPool.write(fd, message, message.length, () => {
+    // Held by this function until now.
+    if (message.length > 0) done();
+  });
 }
 
 // Copying what is small takes less time than telling the kernel where its pieces lie.

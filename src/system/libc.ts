@@ -117,6 +117,9 @@ const syscallCommand = declare<Call<[number, number, number, Pointer, Pointer, n
 );
 const syscallPair = declare<Call<[number, Pointer, Pointer]>>('long syscall(long, void *, void *)');
 
+const syscallMark = declare<Call<[number, number, number, number, number, Pointer]>>(
+  'long syscall(long, long, long, long, long, void *)',
+);
 const syscallTwoPaths = declare<Call<[number, number, Pointer, number, Pointer, number]>>(
   'long syscall(long, long, void *, long, void *, long)',
 );
@@ -146,6 +149,8 @@ const SYSCALL_NUMBERS = {
     fsmount: 432,
     renameat2: 316,
     fchmodat2: 452,
+    fanotify_init: 300,
+    fanotify_mark: 301,
   },
   arm64: {
     getdents64: 61,
@@ -170,6 +175,8 @@ const SYSCALL_NUMBERS = {
     fsmount: 432,
     renameat2: 276,
     fchmodat2: 452,
+    fanotify_init: 262,
+    fanotify_mark: 263,
   },
 } as const;
 
@@ -220,6 +227,9 @@ export const kernel = {
   fsmount: (fd: number, flags: number) => syscallInts(NR.fsmount, fd, flags, 0),
   renameat2: (fromFd: number, from: Pointer, toFd: number, to: Pointer, flags: number) =>
     syscallTwoPaths(NR.renameat2, fromFd, from, toFd, to, flags),
+  fanotifyInit: (flags: number, eventFlags: number) => syscallInts(NR.fanotify_init, flags, eventFlags, 0),
+  fanotifyMark: (fd: number, flags: number, mask: number, dirFd: number) =>
+    syscallMark(NR.fanotify_mark, fd, flags, mask, dirFd, null),
 };
 
 /** Told what C returned; an error is koffi's own, and errno is that of another thread. */

@@ -32,6 +32,7 @@ import type { CallInfo } from '../../src/rpc/dispatcher.ts';
 import { ClientSession } from '../../src/server/client-session.ts';
 import { fgdpProcedures } from '../../src/server/fgdp-procedures.ts';
 import { PageCounters } from '../../src/server/page-counters.ts';
+import { PromiseKeeper } from '../../src/server/promises.ts';
 import { loadServerKey } from '../../src/server/server-key.ts';
 import { parseExportOption } from '../../src/store/export-options.ts';
 import { lookup } from '../../src/store/operations.ts';
@@ -367,6 +368,7 @@ t.test('RELEASE and the end of a session give grants back', { skip: notPrivilege
   const key = loadServerKey(stateDirectory);
   const procedures = fgdpProcedures({
     store,
+    promises: new PromiseKeeper(store),
     key,
     serverName: 'tested',
     bootId: bootId(),
@@ -430,7 +432,8 @@ t.test('CLIENT names a client on any route, and only its own connection', async 
   const store = Store.open({ stateDirectory: join(makeDirectory(t), 'state'), exports: [] });
   t.teardown(() => store.close());
   const { key, pool } = serving.server;
-  const service = { store, key, pool, serverName: 'x', bootId: 'x', channels: undefined };
+  const promises = new PromiseKeeper(store);
+  const service = { store, promises, key, pool, serverName: 'x', bootId: 'x', channels: undefined };
   const { CLIENT } = fgdpProcedures({ ...service, counters: new PageCounters() });
   const call = { xid: 1 } as CallInfo;
   await CLIENT({ client_id: clientId }, { call, session });

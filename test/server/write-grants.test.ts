@@ -26,6 +26,7 @@ import { ACCESS3_EXTEND, ACCESS3_MODIFY, ACCESS3_READ } from '../../src/nfs3/nfs
 import { ClientSession, type Peer } from '../../src/server/client-session.ts';
 import { fgdpProcedures } from '../../src/server/fgdp-procedures.ts';
 import { PageCounters } from '../../src/server/page-counters.ts';
+import { PromiseKeeper } from '../../src/server/promises.ts';
 import { loadServerKey } from '../../src/server/server-key.ts';
 import { parseExportOption } from '../../src/store/export-options.ts';
 import { lookup } from '../../src/store/operations.ts';
@@ -259,6 +260,7 @@ t.test('a peer that is only itself is granted files to read', { skip: notPrivile
     channels,
     pool: new SegmentPool(0),
     counters: new PageCounters(),
+    promises: new PromiseKeeper(store),
   });
   const identity = { uid: USER, gid: USER, groups: [] };
   const writableFor = async (claims: Extract<Peer, { kind: 'unix' }>['claims']): Promise<boolean> => {

@@ -192,6 +192,12 @@ export interface MountStatus {
   readonly lastWireReason?: string;
   readonly locks: string;
   readonly groupsCut: number;
+  readonly push: {
+    readonly on: boolean;
+    readonly why?: string;
+    readonly invalidations: number;
+    readonly overflows: number;
+  };
 }
 
 export interface RunningMount {

@@ -36,6 +36,7 @@ import {
   PUBLIC_KEY_BYTES,
   SERVER_ID_BYTES,
   SHARED_FILE_KIND,
+  SUBSCRIBE_STAT,
   SIGNATURE_BYTES,
   TOKEN_BYTES,
   type FGDP_PROCEDURES,
@@ -390,7 +391,20 @@ const lockFound: Arbitrary<LockFound> = fc.oneof(
 );
 type LockFound = Extract<ResultOf<(typeof FGDP_PROCEDURES)['TEST']>, { body: unknown }>['body'];
 
+type Subscription = Extract<ResultOf<(typeof FGDP_PROCEDURES)['SUBSCRIBE']>, { body: unknown }>['body'];
+const subscription: Arbitrary<Subscription> = fc.oneof(
+  record({ subscription: fc.constant(SUBSCRIBE_STAT.SUBSCRIBED) }),
+  record({ subscription: fc.constant(SUBSCRIBE_STAT.NOT_WATCHED), reason: bytes(255) }),
+);
+
 export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
+  SUBSCRIBE: {
+    args: record({ root: nfs_fh3 }),
+    result: fc.oneof(
+      record({ status: fc.constant(NFS3_OK), body: subscription }),
+      record({ status: failed }),
+    ),
+  },
   LEVEL: {
     args: record({ root: nfs_fh3 }),
     result: fc.oneof(
