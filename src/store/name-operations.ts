@@ -93,6 +93,7 @@ export function makeNode(identity: Identity, place: NamePlace, node: NewNode): S
       mknodat(directory.fd, name, TYPE_BITS[node.type] | node.mode, device);
     }
   });
+  directory.store.ownChanges?.nameChangedHere(directory.handle, name);
   const fd = openName(identity, directory, name);
   // The file system's clock need not be the server's, or as fine; the directory has changed by that one, too.
   const { ctimeNs } = statFd(directory.fd);
@@ -108,6 +109,7 @@ export function makeNode(identity: Identity, place: NamePlace, node: NewNode): S
 function makeFile(identity: Identity, { directory, name }: NamePlace, mode: number): StoreNode {
   const { store, export: tree } = directory;
   const fd = runAs(identity, () => createFile(directory.fd, name, mode));
+  store.ownChanges?.nameChangedHere(directory.handle, name);
   let made: StoreNode;
   try {
     becomeServer();

@@ -80,6 +80,11 @@ export class TestClient {
     this.credential = credential;
   }
 
+  /** Over a connection that somebody else ends. */
+  static over(connection: RpcConnection, credential: opaque_auth): TestClient {
+    return new TestClient(connection, credential);
+  }
+
   static async connect(t: Teardown, endpoint: Endpoint, credential = as(1000)): Promise<TestClient> {
     const client = new TestClient(new RpcConnection(await connect(endpoint)), credential);
     t.teardown(() => {

@@ -65,6 +65,15 @@ const operations = {
   readFile: ({ name }) => fs.readFileSync(name, 'latin1'),
   digest: ({ name }) => createHash('sha256').update(fs.readFileSync(name)).digest('hex'),
   stat: ({ name }) => ({ size: fs.statSync(name).size, ino: fs.statSync(name).ino }),
+  attributes: ({ name }) => {
+    const { size, mode, nlink } = fs.statSync(name);
+    return { size, mode, nlink };
+  },
+  /** How often names were looked at; some may be missing. */
+  stats: ({ names, times }) => {
+    for (let i = 0; i < times; i += 1) for (const name of names) fs.statSync(name, { throwIfNoEntry: false });
+    return names.length * times;
+  },
   fstat: ({ as }) => ({ size: fs.fstatSync(files.get(as).fd).size }),
   list: ({ name }) => fs.readdirSync(name).sort(),
   opendir: ({ name, as }) => {
