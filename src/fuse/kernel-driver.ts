@@ -2,6 +2,7 @@
 import { errnoOf } from '../system/errno.ts';
 import {
   closeBacking,
+  hasRequests,
   notifyDeviceAside,
   openBacking,
   readDevice,
@@ -135,6 +136,7 @@ export class KernelDriver implements FuseDriver, KernelServices {
       notifyDeviceAside(fd, message, done);
     };
     this.#notices = new NameNotices(write, (directory) => {
+      if (hasRequests(fd)) return true;
       for (const { nodeId } of this.#pending.values()) if (nodeId === directory) return true;
       return false;
     });

@@ -30,7 +30,7 @@ export const NATIVE_INODE_NUMBERS_MAX = 1_048_576;
 export const NATIVE_UNMOUNT_CHECK_MS = 500;
 /** Names that have changed and of which the kernel is not told yet; what comes beyond is left to its time-out. */
 export const NAME_NOTICES_MAX = 16_384;
-/** How long the kernel is not told of a name while requests about its directory are under way, in milliseconds. */
-export const NAME_NOTICE_BUSY_MS = 200;
-/** How often it is looked whether they have ended, in milliseconds. */
+/** How long it is tried to find a moment without requests about a name's directory, in milliseconds; then the name times out. */
+export const NAME_NOTICE_TRIED_MS = 10_000;
+/** How often it is tried, in milliseconds. */
 export const NAME_NOTICE_RETRY_MS = 5;

@@ -9,7 +9,7 @@ import {
   fuse_notify_inval_entry_out,
   fuse_out_header,
 } from './abi.ts';
-import { NAME_NOTICES_MAX, NAME_NOTICE_BUSY_MS, NAME_NOTICE_RETRY_MS } from './limits.ts';
+import { NAME_NOTICES_MAX, NAME_NOTICE_RETRY_MS, NAME_NOTICE_TRIED_MS } from './limits.ts';
 
 interface Notice {
   readonly directory: bigint;
@@ -34,8 +34,9 @@ export class NameNotices {
   #isStopped = false;
 
   /**
-   * @param isBusy whether a request about a directory is under way, and may have it locked. It is waited for a little: a process
-   * that is killed while a thread of it waits for the lock could not end, and so not let go of the lock
+   * @param isBusy whether requests wait, or one about the directory is under way, whose caller may have it locked. The write would
+   * only wait then; but a gateway that is killed at that moment could not end, because its thread waits for the lock, and whoever has
+   * the lock for the gateway. So a moment without is waited for, and what is left of the danger are some microseconds
    */
   constructor(write: WriteAside, isBusy: (directory: bigint) => boolean) {
     this.#write = write;
@@ -88,8 +89,10 @@ export class NameNotices {
     if (this.isWriting || this.#isStopped) return;
     const nowMs = performance.now();
     for (const [key, notice] of this.#waiting) {
-      if (nowMs - notice.sinceMs < NAME_NOTICE_BUSY_MS && this.#isBusy(notice.directory)) continue;
+      const isBusy = this.#isBusy(notice.directory);
+      if (isBusy && nowMs - notice.sinceMs < NAME_NOTICE_TRIED_MS) continue;
       this.#waiting.delete(key);
+      if (isBusy) continue;
       const message = encode(notice);
       this.#underWay = message;
       this.#write(message, () => {

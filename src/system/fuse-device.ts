@@ -54,6 +54,17 @@ export function isConnectionOver(fd: number): boolean {
   return (pollDescriptor.readInt16LE(6) & POLLERR) !== 0;
 }
 
+const POLLIN = 0x1;
+
+/** Whether requests wait to be read. Does not wait itself. */
+export function hasRequests(fd: number): boolean {
+  pollDescriptor.fill(0);
+  pollDescriptor.writeInt32LE(fd, 0);
+  pollDescriptor.writeInt16LE(POLLIN, 4);
+  if (libc.poll(pollDescriptor, 1, 0) < 0) throw lastError('poll', '/dev/fuse');
+  return (pollDescriptor.readInt16LE(6) & POLLIN) !== 0;
+}
+
 /**
  * One request into `buffer`, which must hold max_write + 4096 bytes. Its length in bytes, or: `drained` (nothing
  * waits), `retry` (a request was aborted while being read; read again), `unmounted` (the connection is over).

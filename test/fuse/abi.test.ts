@@ -48,6 +48,7 @@ const SIZES: Readonly<Record<string, number>> = {
   fuse_getxattr_out: 8,
   fuse_interrupt_in: 8,
   fuse_dirent: 24,
+  fuse_notify_inval_entry_out: 16,
   fuse_notify_inval_inode_out: 24,
 };
 
