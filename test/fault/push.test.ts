@@ -109,6 +109,8 @@ t.test('names that change in a busy directory never stop the mount', { skip }, a
   const { tree, mount, point } = await scene(t, FOR_AN_HOUR);
   if (!(await isPushing(t, mount))) return;
   const directory = join(tree, 'd');
+  // Root of the guest is nobody there.
+  chmodSync(directory, 0o777);
   const churn = `
     const fs = require('node:fs');
     const end = Date.now() + 4000;
