@@ -1,13 +1,14 @@
 /** The lasting tie to a server: sessions come and go beneath it, calls are sent again until they are answered. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { FGDP_PROGRAM } from '../fgdp/program.ts';
 import { NFS_PROCEDURES, NFS_PROGRAM } from '../nfs3/nfs.ts';
-import type { GETACL3res } from '../nfs3/nfsacl.ts';
+import type { GETACL3res, SETACL3args, SETACL3res } from '../nfs3/nfsacl.ts';
 import { NFSSTAT3 } from '../nfs3/status.ts';
 import { freshXid } from '../rpc/caller.ts';
 import type { opaque_auth } from '../rpc/auth.ts';
 import type { WideCredential } from './credential.ts';
 import { RpcError } from '../rpc/error.ts';
-import type { ArgsOf, ResultOf } from '../rpc/program.ts';
+import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
 import {
   JUKEBOX_PAUSE_MS,
   RECONNECT_PAUSE_MAX_MS,
@@ -66,7 +67,11 @@ const TIMER_SLACK_MS = 5;
 export type NfsProcedure = keyof typeof NFS_PROCEDURES;
 export type NfsArgs<K extends NfsProcedure> = ArgsOf<(typeof NFS_PROCEDURES)[K]>;
 export type NfsResult<K extends NfsProcedure> = ResultOf<(typeof NFS_PROCEDURES)[K]>;
-type CountedCall = NfsProcedure | 'GRANT' | 'MAP' | 'GETACL' | LockProcedure;
+/** Procedures of FGDP that are about one file, as those of NFS are. */
+export type FgdpProcedure =
+  'GETXATTR' | 'SETXATTR' | 'LISTXATTRS' | 'REMOVEXATTR' | 'ALLOCATE' | 'SEEK' | 'COPY';
+type FgdpProcedures = (typeof FGDP_PROGRAM)['procedures'];
+type CountedCall = NfsProcedure | FgdpProcedure | 'GRANT' | 'MAP' | 'GETACL' | 'SETACL' | LockProcedure;
 
 /** An answer, and what must be known to understand it. */
 export interface OnceAnswer<Result> {
@@ -175,28 +180,54 @@ export class ServerLink {
     waiter: Waiter,
   ): Promise<OnceAnswer<ResultOf<(typeof NFS_PROCEDURES)[K]>>> {
     this.#count(name);
-    if (NFS_PROCEDURES[name].idempotent) return this.#answered(name, args, waiter);
-    return this.#onceSlots.run(waiter, () => this.#answered(name, args, waiter));
+    const call = (): Promise<OnceAnswer<NfsResult<K>>> => this.#answered(NFS_PROGRAM, name, args, waiter);
+    return NFS_PROCEDURES[name].idempotent ? call() : this.#onceSlots.run(waiter, call);
   }
 
-  async #answered<K extends NfsProcedure>(
+  /**
+   * Calls a procedure of FGDP about a file, as `nfs` does; undefined where the server does not have it.
+   *
+   * @param feature FEATURE_* bit that says whether it has
+   */
+  async fgdp<K extends FgdpProcedure>(
     name: K,
-    args: ArgsOf<(typeof NFS_PROCEDURES)[K]>,
+    feature: number,
+    args: ArgsOf<FgdpProcedures[K]>,
     waiter: Waiter,
-  ): Promise<OnceAnswer<ResultOf<(typeof NFS_PROCEDURES)[K]>>> {
+  ): Promise<ResultOf<FgdpProcedures[K]> | undefined> {
+    if (this.isConnected && !this.#session.has(feature)) return undefined;
+    this.#count(name);
+    const call = (): Promise<OnceAnswer<ResultOf<FgdpProcedures[K]> | undefined>> =>
+      this.#answered<FgdpProcedures, K, undefined>(FGDP_PROGRAM, name, args, waiter, (session) =>
+        session.has(feature) ? undefined : { instead: undefined },
+      );
+    const isOnce = !FGDP_PROGRAM.procedures[name].idempotent;
+    return (await (isOnce ? this.#onceSlots.run(waiter, call) : call())).result;
+  }
+
+  /** @param instead what a session that cannot be asked is taken to answer */
+  async #answered<P extends Procedures, K extends keyof P & string, Instead = never>(
+    program: Program<P>,
+    name: K,
+    args: ArgsOf<P[K]>,
+    waiter: Waiter,
+    instead?: (session: Session) => { readonly instead: Instead } | undefined,
+  ): Promise<OnceAnswer<ResultOf<P[K]> | Instead>> {
     let mayHaveRunBefore = false;
     for (;;) {
       const xid = freshXid();
       let transmissions = 0;
-      const result = await this.#persist(waiter, (session, timeoutMs) =>
-        this.#as(session, waiter, timeoutMs, (credential) => {
+      const result = await this.#persist<ResultOf<P[K]> | Instead>(waiter, (session, timeoutMs) => {
+        const other = instead?.(session);
+        if (other !== undefined) return Promise.resolve(other.instead);
+        return this.#as(session, waiter, timeoutMs, (credential) => {
           // What a closed session is given is not sent.
           if (session.closed === undefined) transmissions += 1;
           if (session.takesEffectOnce) mayHaveRunBefore = false;
           else if (transmissions > 1) mayHaveRunBefore = true;
-          return session.call(NFS_PROGRAM, name, args, { xid, timeoutMs, credential });
-        }),
-      );
+          return session.call(program, name, args, { xid, timeoutMs, credential });
+        });
+      });
       const status = (result as { status?: number } | undefined)?.status;
       if (status !== NFSSTAT3.NFS3ERR_JUKEBOX) return { result, mayHaveRunBefore };
       await delay(this.#pauses.jukeboxMs, undefined, { signal: waiter.signal }).catch((error: unknown) => {
@@ -250,6 +281,15 @@ export class ServerLink {
       const { credential } = waiter;
       return session.call(LOCK_CALLS, name, args, { credential, timeoutMs });
     });
+  }
+
+  /** Sets a file's ACLs; undefined where the server of the session in use knows none. */
+  async setAcl(args: SETACL3args, waiter: Waiter): Promise<SETACL3res | undefined> {
+    if (this.isConnected && !this.#session.knowsAcls) return undefined;
+    this.#count('SETACL');
+    return this.#persist(waiter, (session, timeoutMs) =>
+      this.#as(session, waiter, timeoutMs, (credential) => session.setAcl(args, { credential, timeoutMs })),
+    );
   }
 
   /** Makes a call in the waiter's name, with all its groups where the server takes them. */

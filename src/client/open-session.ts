@@ -11,6 +11,8 @@ import {
   FEATURE_PUSH,
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
+  FEATURE_SPACE,
+  FEATURE_XATTRS,
   FGDP_PROGRAM,
   HELLO_STAT,
   NONCE_BYTES,
@@ -49,7 +51,9 @@ const FEATURES =
   FEATURE_SEGMENTS |
   FEATURE_ONCE |
   FEATURE_LOCKS |
-  FEATURE_PUSH;
+  FEATURE_PUSH |
+  FEATURE_XATTRS |
+  FEATURE_SPACE;
 
 /** The channel, or why this route has none; on other routes than a Unix socket's there is nothing to say. */
 interface ChannelOutcome {

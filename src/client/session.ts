@@ -19,7 +19,13 @@ import {
   type page_handle,
 } from '../fgdp/program.ts';
 import { FEATURE_LOCKS } from '../fgdp/locks.ts';
-import { NFSACL_PROGRAM, type GETACL3res } from '../nfs3/nfsacl.ts';
+import {
+  NFSACL_PROGRAM,
+  type GETACL3res,
+  type NFSACL_PROCEDURES,
+  type SETACL3args,
+  type SETACL3res,
+} from '../nfs3/nfsacl.ts';
 import { NFS3_OK, statusName, type nfs3error } from '../nfs3/status.ts';
 import type { fattr3 } from '../nfs3/types.ts';
 import { type opaque_auth } from '../rpc/auth.ts';
@@ -213,6 +219,11 @@ export class Session {
     return has && this.#offer.level === EXPORT_LEVEL.DESCRIPTORS;
   }
 
+  /** Whether the server has a feature of FGDP, and this side too: a FEATURE_* bit. */
+  has(feature: number): boolean {
+    return ((this.#peer?.features ?? 0) & feature) !== 0;
+  }
+
   /** Whether callers can say all their groups, however many. */
   get carriesAllGroups(): boolean {
     return this.#shorthands !== undefined;
@@ -302,11 +313,23 @@ export class Session {
   }
 
   /** GETACL of NFSACL; undefined once the server has said that it does not speak it. */
-  async getAcl(object: Uint8Array, mask: number, options: CallOptions): Promise<GETACL3res | undefined> {
+  getAcl(object: Uint8Array, mask: number, options: CallOptions): Promise<GETACL3res | undefined> {
+    return this.#callAcl('GETACL', { object: { data: object }, mask }, options);
+  }
+
+  /** SETACL of NFSACL, as getAcl. */
+  setAcl(args: SETACL3args, options: CallOptions): Promise<SETACL3res | undefined> {
+    return this.#callAcl('SETACL', args, options);
+  }
+
+  async #callAcl<K extends 'GETACL' | 'SETACL'>(
+    name: K,
+    args: ArgsOf<(typeof NFSACL_PROCEDURES)[K]>,
+    options: CallOptions,
+  ): Promise<ResultOf<(typeof NFSACL_PROCEDURES)[K]> | undefined> {
     if (!this.#knowsAcls) return undefined;
     try {
-      const args = { object: { data: object }, mask };
-      return await this.#connection.call(NFSACL_PROGRAM, 'GETACL', args, options);
+      return await this.#connection.call(NFSACL_PROGRAM, name, args, options);
     } catch (error) {
       if (!(error instanceof RpcError) || !WITHOUT_PROGRAM.has(error.code)) throw error;
       this.#knowsAcls = false;

@@ -44,3 +44,11 @@ export const UNMAP_HANDLES_MAX = 1_024;
 export const INVALIDATE_OBJECTS_MAX = 1_024;
 /** Names of one directory that INVALIDATE tells; of more it says ALL_NAMES. */
 export const INVALIDATE_NAMES_MAX = 256;
+/** Longest name of an extended attribute without `user.`, in bytes: XATTR_NAME_MAX of Linux less the prefix. */
+export const XATTR_KEY_BYTES_MAX = 250;
+/** Largest value of an extended attribute, in bytes: XATTR_SIZE_MAX of Linux. */
+export const XATTR_VALUE_BYTES_MAX = 65_536;
+/** Most extended attributes of a file: names of one byte in a list of XATTR_LIST_MAX (64 KiB), with `user.` and a NUL. */
+export const XATTR_KEYS_MAX = 9_362;
+/** Most bytes that one COPY copies, so that it holds a thread of the server for a moment only. */
+export const COPY_BYTES_MAX = 64 * 1024 * 1024;

@@ -27,6 +27,8 @@ import {
   UNMAP_HANDLES_MAX,
 } from './limits.ts';
 import { LOCK_PROCEDURES } from './locks.ts';
+import { SPACE_PROCEDURES } from './space.ts';
+import { XATTR_PROCEDURES } from './xattrs.ts';
 
 export const TOKEN_BYTES = 32;
 export const NONCE_BYTES = 32;
@@ -48,6 +50,10 @@ export const FEATURE_ACL_MARKS = 0x0004;
 export const FEATURE_SEGMENTS = 0x0008;
 /** CLIENT, and calls of a client that take effect once, also when the server is started again between two transmissions. */
 export const FEATURE_ONCE = 0x0010;
+/** GETXATTR, SETXATTR, LISTXATTRS, REMOVEXATTR: xattrs.ts. */
+export const FEATURE_XATTRS = 0x0100;
+/** ALLOCATE, SEEK, COPY: space.ts. */
+export const FEATURE_SPACE = 0x0200;
 
 /** SUBSCRIBE, and INVALIDATE of FGDP_CALLBACK in the other direction. */
 export const FEATURE_PUSH = 0x0080;
@@ -281,6 +287,8 @@ export const FGDP_PROCEDURES = {
   CLIENT: procedure(8, CLIENTargs, nothing),
   ...LOCK_PROCEDURES,
   SUBSCRIBE: procedure(24, SUBSCRIBEargs, SUBSCRIBEres),
+  ...XATTR_PROCEDURES,
+  ...SPACE_PROCEDURES,
 } as const;
 
 export const FGDP_PROGRAM: Program<typeof FGDP_PROCEDURES> = {

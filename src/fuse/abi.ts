@@ -56,6 +56,7 @@ export const FUSE_OPCODE = {
   READDIRPLUS: 44,
   RENAME2: 45,
   LSEEK: 46,
+  COPY_FILE_RANGE: 47,
 } as const;
 
 export const fuse_in_header = fixedStruct('fuse_in_header', 'little', {
@@ -337,6 +338,8 @@ export const fuse_statfs_out = fixedStruct('fuse_statfs_out', 'little', {
 
 export const fuse_getxattr_in = fixedStruct('fuse_getxattr_in', 'little', { size: u32, padding: u32 });
 export const fuse_getxattr_out = fixedStruct('fuse_getxattr_out', 'little', { size: u32, padding: u32 });
+/** Without FUSE_SETXATTR_EXT in INIT. Followed by the name and the value. */
+export const fuse_setxattr_in = fixedStruct('fuse_setxattr_in', 'little', { size: u32, flags: u32 });
 export const fuse_interrupt_in = fixedStruct('fuse_interrupt_in', 'little', { unique: u64 });
 
 export const fuse_lseek_in = fixedStruct('fuse_lseek_in', 'little', {
@@ -371,4 +374,15 @@ export const fuse_notify_inval_entry_out = fixedStruct('fuse_notify_inval_entry_
   parent: u64,
   namelen: u32,
   flags: u32,
+});
+
+/** Answered with fuse_write_out. */
+export const fuse_copy_file_range_in = fixedStruct('fuse_copy_file_range_in', 'little', {
+  fh_in: u64,
+  off_in: u64,
+  nodeid_out: u64,
+  fh_out: u64,
+  off_out: u64,
+  len: u64,
+  flags: u64,
 });

@@ -10,6 +10,7 @@ import {
   fuse_rename2_in,
   fuse_rename_in,
   fuse_setattr_in,
+  fuse_setxattr_in,
 } from './abi.ts';
 import { encodeAttributes, encodeEntry, encodeOpened } from './encode.ts';
 import {
@@ -17,6 +18,7 @@ import {
   encoded,
   nameAfter,
   namesAfter,
+  xattrNameOf,
   type HandlerEntries,
   type ReplyBody,
   type Request,
@@ -24,7 +26,6 @@ import {
 import { mayWrite } from './write-requests.ts';
 
 const EINVAL = 22;
-const EOPNOTSUPP = 95;
 const PERMISSION_BITS = 0o7777;
 
 function changesOf(asked: fuse_setattr_in): AttributeChanges {
@@ -63,11 +64,6 @@ function rename(
   const names = namesAfter(body, skipBytes);
   if (names === undefined) return EINVAL;
   return done(operations.rename(nodeId, names[0], newdir, names[1], flags, context));
-}
-
-/** NFSv3 has no extended attributes, and only its side protocol can set ACLs. */
-function refuseXattr(): Answer<ReplyBody> {
-  return EOPNOTSUPP;
 }
 
 export const CHANGE_HANDLERS: HandlerEntries = [
@@ -186,7 +182,29 @@ export const CHANGE_HANDLERS: HandlerEntries = [
         rename(operations, request, fuse_rename2_in.sizeBytes, fuse_rename2_in.decode(request.body)),
     },
   ],
-  // EOPNOTSUPP is what programs that copy attributes take for "cannot be had here", and the kernel asks again next time.
-  [FUSE_OPCODE.SETXATTR, { name: 'SETXATTR', handle: refuseXattr }],
-  [FUSE_OPCODE.REMOVEXATTR, { name: 'REMOVEXATTR', handle: refuseXattr }],
+  [
+    FUSE_OPCODE.SETXATTR,
+    {
+      name: 'SETXATTR',
+      handle: (operations, { nodeId, body, context }) => {
+        const { size, flags } = fuse_setxattr_in.decode(body);
+        const name = nameAfter(body, fuse_setxattr_in.sizeBytes);
+        if (name === undefined) return EINVAL;
+        const value = body.subarray(fuse_setxattr_in.sizeBytes + name.length + 1);
+        if (value.length !== size) return EINVAL;
+        // The request's memory is used again.
+        return done(operations.setxattr(nodeId, xattrNameOf(name), Uint8Array.from(value), flags, context));
+      },
+    },
+  ],
+  [
+    FUSE_OPCODE.REMOVEXATTR,
+    {
+      name: 'REMOVEXATTR',
+      handle: (operations, { nodeId, body, context }) => {
+        const name = nameAfter(body, 0);
+        return name === undefined ? EINVAL : done(operations.removexattr(nodeId, xattrNameOf(name), context));
+      },
+    },
+  ],
 ];

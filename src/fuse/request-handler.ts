@@ -62,3 +62,8 @@ export function namesAfter(
   const second = nameAfter(body, skipBytes + first.length + 1);
   return second === undefined ? undefined : [first, second];
 }
+
+/** An extended attribute's name as operations take it. */
+export function xattrNameOf(name: Uint8Array): string {
+  return Buffer.from(name.buffer, name.byteOffset, name.length).toString('latin1');
+}

@@ -19,6 +19,7 @@ import {
   done,
   encoded,
   nameAfter,
+  xattrNameOf,
   type ReplyBody,
   type Request,
   type RequestHandler,
@@ -35,6 +36,11 @@ const DIRECTORY_REPLY_BYTES_MAX = 1024 * 1024;
 function xattrReply(value: Uint8Array, sizeBytes: number): Outcome<ReplyBody> {
   if (sizeBytes === 0) return [fuse_getxattr_out.encode({ size: value.length, padding: 0 })];
   return value.length > sizeBytes ? ERANGE : [value];
+}
+
+/** listxattr(2): each name ends with a NUL. */
+function listOf(names: readonly string[]): Uint8Array {
+  return Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1');
 }
 
 function readDirectory(operations: Operations, request: Request, plus: boolean): Answer<ReplyBody> {
@@ -170,8 +176,8 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
         const { size } = fuse_getxattr_in.decode(body);
         const name = nameAfter(body, fuse_getxattr_in.sizeBytes);
         if (name === undefined) return EINVAL;
-        const text = Buffer.from(name).toString('latin1');
-        return encoded(operations.getxattr(nodeId, text, context), ({ value }) => xattrReply(value, size));
+        const answer = operations.getxattr(nodeId, xattrNameOf(name), context);
+        return encoded(answer, ({ value }) => xattrReply(value, size));
       },
     },
   ],
@@ -179,7 +185,10 @@ export const REQUEST_HANDLERS: ReadonlyMap<number, RequestHandler> = new Map<num
     FUSE_OPCODE.LISTXATTR,
     {
       name: 'LISTXATTR',
-      handle: (_operations, { body }) => xattrReply(new Uint8Array(0), fuse_getxattr_in.decode(body).size),
+      handle: (operations, { nodeId, body, context }) => {
+        const { size } = fuse_getxattr_in.decode(body);
+        return encoded(operations.listxattr(nodeId, context), ({ names }) => xattrReply(listOf(names), size));
+      },
     },
   ],
   ...CHANGE_HANDLERS,

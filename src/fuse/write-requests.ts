@@ -2,6 +2,7 @@
 import {
   FUSE_FSYNC_FDATASYNC,
   FUSE_OPCODE,
+  fuse_copy_file_range_in,
   fuse_fallocate_in,
   fuse_flush_in,
   fuse_fsync_in,
@@ -74,7 +75,23 @@ export const WRITE_HANDLERS: HandlerEntries = [
       name: 'FALLOCATE',
       handle: (operations, { body, context }) => {
         const { fh, offset, length, mode } = fuse_fallocate_in.decode(body);
-        return done(operations.fallocate(fh, mode, offset, length, context));
+        return done(operations.fallocate(fh, { mode, offset, length }, context));
+      },
+    },
+  ],
+  // The kernel asks by COPY_FILE_RANGE_64 first, whose ENOSYS has it ask by this one from then on.
+  [
+    FUSE_OPCODE.COPY_FILE_RANGE,
+    {
+      name: 'COPY_FILE_RANGE',
+      handle: (operations, { body, context }) => {
+        const { fh_in, off_in, fh_out, off_out, len, flags } = fuse_copy_file_range_in.decode(body);
+        if (flags !== 0n) return EINVAL;
+        const from = { fileHandle: fh_in, offset: off_in };
+        const to = { fileHandle: fh_out, offset: off_out };
+        return encoded(operations.copyFileRange(from, to, len, context), ({ copiedBytes }) => [
+          fuse_write_out.encode({ size: copiedBytes, padding: 0 }),
+        ]);
       },
     },
   ],

@@ -3,17 +3,22 @@
  * are the mask of an ACL, leave it open. An answer holds as long as the version of the file it was given for.
  */
 import type { ServerLink } from '../client/link.ts';
-import { NFS_ACL, NFS_DFACL } from '../nfs3/nfsacl.ts';
-import { ACCESS_ACL_XATTR, DEFAULT_ACL_XATTR, xattrOfAcl } from '../nfs3/posix-acl.ts';
+import { NFS_ACL, NFS_DFACL, type aclent, type SETACL3args } from '../nfs3/nfsacl.ts';
+import { ACCESS_ACL_XATTR, aclOfMode, aclOfXattr, DEFAULT_ACL_XATTR, xattrOfAcl } from '../nfs3/posix-acl.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT } from './attributes.ts';
 import type { Caller } from './callers.ts';
 import type { Inode } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
-import type { Outcome } from './operations.ts';
+import { unlessInterrupted } from './interruption.ts';
+import type { Errno, Outcome } from './operations.ts';
 
+const EINTR = 4;
 const EIO = 5;
+const EACCES = 13;
+const EINVAL = 22;
 const ENODATA = 61;
+const EOPNOTSUPP = 95;
 
 /** Values of the two extended attributes; undefined where there is none beyond the mode. */
 export interface InodeAcls {
@@ -62,6 +67,84 @@ export class Acls {
     inode.acls = acls;
     return valueOf(acls, name);
   }
+
+  /**
+   * Sets or takes away an ACL. EOPNOTSUPP where the server knows none, EINVAL for what is none; who may is for the server to
+   * say. The mode follows an access ACL.
+   *
+   * @param value undefined takes it away
+   */
+  async set(inode: Inode, name: string, value: Uint8Array | undefined, caller: Caller): Promise<Errno> {
+    const type = inode.attributes.mode & S_IFMT;
+    if (type === S_IFLNK) return EOPNOTSUPP;
+    const isDefault = name === DEFAULT_ACL_XATTR;
+    if (isDefault && type !== S_IFDIR) return value === undefined ? 0 : EACCES;
+    const writer = inode.open?.writer;
+    const send = (): Promise<Errno> =>
+      caller.signal.aborted ? Promise.resolve(EINTR) : this.#send(inode, isDefault, value, caller);
+    // Bytes that were sent again after a change of the mode could undo it.
+    return writer === undefined ? send() : unlessInterrupted(writer.exclusively(true, send), caller);
+  }
+
+  async #send(
+    inode: Inode,
+    isDefault: boolean,
+    value: Uint8Array | undefined,
+    caller: Caller,
+  ): Promise<Errno> {
+    const { attributes } = inode;
+    const entries = value === undefined ? [] : aclOfXattr(value, attributes, isDefault);
+    if (entries === undefined) return EINVAL;
+    const list = listOf(entries);
+    const object = { data: inode.handle };
+    const args = isDefault
+      ? { object, mask: NFS_DFACL, access: NO_LIST, default: list }
+      : { object, mask: NFS_ACL, access: list, default: NO_LIST };
+    const isOurs = this.#link.session.isNearmount;
+    const complete = isOurs ? args : await this.#completed(inode, args, caller);
+    if (typeof complete === 'number') return complete;
+    const reply = await this.#link.setAcl(complete, caller).catch((error: unknown) => {
+      // It may have been done all the same.
+      this.#knowledge.doubt(inode);
+      throw error;
+    });
+    if (reply === undefined) return EOPNOTSUPP;
+    if (reply.status !== NFS3_OK) {
+      this.#knowledge.learn(inode, reply.obj_attributes);
+      return this.#knowledge.failed(inode, reply.status);
+    }
+    inode.acls = undefined;
+    this.#knowledge.changed(inode, reply.obj_attributes, true);
+    return 0;
+  }
+
+  /**
+   * Both lists: servers may take the one that is not sent for an empty one, as that of Linux does (nfsd3_proc_setacl of
+   * fs/nfsd/nfs3acl.c). An access ACL that is taken away leaves what the mode says.
+   */
+  async #completed(inode: Inode, args: SETACL3args, caller: Caller): Promise<Outcome<SETACL3args>> {
+    const { attributes } = inode;
+    const isDirectory = (attributes.mode & S_IFMT) === S_IFDIR;
+    const takesAccess = (args.mask & NFS_ACL) !== 0 && args.access.count === 0;
+    const access = takesAccess ? listOf(aclOfMode(attributes.mode, attributes)) : args.access;
+    if (!isDirectory) return { ...args, access };
+    const reply = await this.#link.getAcl(inode.handle, NFS_ACL | NFS_DFACL, caller);
+    if (reply === undefined) return EOPNOTSUPP;
+    if (reply.status !== NFS3_OK) return this.#knowledge.failed(inode, reply.status);
+    const isDefault = (args.mask & NFS_DFACL) !== 0;
+    return {
+      object: args.object,
+      mask: NFS_ACL | NFS_DFACL,
+      access: isDefault ? listOf(reply.access.entries) : access,
+      default: isDefault ? args.default : listOf(reply.default.entries),
+    };
+  }
+}
+
+const NO_LIST = { count: 0, entries: [] } as const;
+
+function listOf(entries: readonly aclent[]): SETACL3args['access'] {
+  return { count: entries.length, entries };
 }
 
 function valueOf(acls: InodeAcls, name: string): AclValue {

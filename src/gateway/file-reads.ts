@@ -13,7 +13,6 @@ import { StatusError } from './status-error.ts';
 import { WireReader, type WireRead } from './wire-reader.ts';
 
 const EIO = 5;
-const EINVAL = 22;
 
 export class FileReads {
   /** Bytes read by READ messages. What passes through is never seen by the gateway. */
@@ -59,14 +58,10 @@ export class FileReads {
     }
   }
 
-  /**
-   * Where data or a hole begins, as the granted file says. NFSv3 knows no holes, so on the wire this is EINVAL, as on a
-   * file system without SEEK_HOLE: cp and tar then look for zeros, where the answer 'all data' would have them
-   * write every hole out.
-   */
-  seek(file: OpenFile, offset: bigint, whence: number): Outcome<{ readonly offset: bigint }> {
+  /** Where data or a hole begins, as the granted file says; undefined where the server is to be asked. */
+  seek(file: OpenFile, offset: bigint, whence: number): Outcome<{ readonly offset: bigint }> | undefined {
     const held = heldIn(file.inode.open);
-    if (held === undefined) return EINVAL;
+    if (held === undefined) return undefined;
     try {
       return { offset: held.file.seek(offset, whence) };
     } catch (error) {

@@ -24,14 +24,15 @@ import type {
   Created,
   DirectorySink,
   Entry,
-  Errno,
   FileLock,
+  FilePosition,
   FileSystemStatistics,
   KernelServices,
   NodeId,
   Opened,
   Operations,
   Outcome,
+  SpaceRange,
   WriteData,
 } from './operations.ts';
 import { ROOT_NODE_ID } from './operations.ts';
@@ -41,7 +42,6 @@ const EIO = 5;
 const EBADF = 9;
 const EINVAL = 22;
 const ENAMETOOLONG = 36;
-const EOPNOTSUPP = 95;
 const ESTALE = 116;
 /** fcntl(2), as FileLock has it. */
 const F_UNLCK = 2;
@@ -207,9 +207,10 @@ export class Gateway implements Operations {
     fileHandle: bigint,
     offset: bigint,
     whence: number,
-    _context: CallContext,
-  ): Outcome<{ readonly offset: bigint }> {
-    return this.#parts.files.seek(fileHandle, offset, whence);
+    context: CallContext,
+  ): Answer<{ readonly offset: bigint }> {
+    const answer = this.#parts.files.seek(fileHandle, offset, whence, context);
+    return answer instanceof Promise ? this.#guard(() => answer) : answer;
   }
 
   write(
@@ -275,9 +276,17 @@ export class Gateway implements Operations {
     return this.#guard(() => this.#parts.files.sync(fileHandle, dataOnly, context));
   }
 
-  /** NFSv3 cannot allocate: posix_fallocate(3) then writes zeros instead. */
-  fallocate(): Errno {
-    return EOPNOTSUPP;
+  fallocate(fileHandle: bigint, range: SpaceRange, context: CallContext): Answer<0> {
+    return this.#guard(() => this.#parts.files.allocate(fileHandle, range, context));
+  }
+
+  copyFileRange(
+    from: FilePosition,
+    to: FilePosition,
+    lengthBytes: bigint,
+    context: CallContext,
+  ): Answer<{ readonly copiedBytes: number }> {
+    return this.#guard(() => this.#parts.files.copy(from, to, lengthBytes, context));
   }
 
   release(fileHandle: bigint): void {
@@ -416,11 +425,40 @@ export class Gateway implements Operations {
     if (inode === undefined) return ESTALE;
     return (
       this.#parts.extendedAttributes.known(inode, name) ??
-      this.#guard(async () => {
-        await this.#parts.files.settled(inode, context);
-        return this.#parts.extendedAttributes.ask(inode, name, this.#caller(context, inode));
-      })
+      this.#about(nodeId, context, (asked, caller) => this.#parts.extendedAttributes.ask(asked, name, caller))
     );
+  }
+
+  setxattr(nodeId: NodeId, name: string, value: Uint8Array, flags: number, context: CallContext): Answer<0> {
+    return this.#about(nodeId, context, (inode, caller) =>
+      this.#parts.extendedAttributes.set(inode, name, value, flags, caller),
+    );
+  }
+
+  listxattr(nodeId: NodeId, context: CallContext): Answer<{ readonly names: readonly string[] }> {
+    return this.#about(nodeId, context, (inode, caller) =>
+      this.#parts.extendedAttributes.list(inode, caller),
+    );
+  }
+
+  removexattr(nodeId: NodeId, name: string, context: CallContext): Answer<0> {
+    return this.#about(nodeId, context, (inode, caller) =>
+      this.#parts.extendedAttributes.remove(inode, name, caller),
+    );
+  }
+
+  /** Does something with an inode whose attributes the server knows. */
+  #about<T>(
+    nodeId: NodeId,
+    context: CallContext,
+    act: (inode: Inode, caller: Caller) => Promise<Outcome<T>>,
+  ): Answer<T> {
+    const inode = this.#parts.inodes.get(nodeId);
+    if (inode === undefined) return ESTALE;
+    return this.#guard(async () => {
+      await this.#parts.files.settled(inode, context);
+      return act(inode, this.#caller(context, inode));
+    });
   }
 
   /** Who asks about an inode. */

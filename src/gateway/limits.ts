@@ -115,3 +115,12 @@ export const COVERAGE_BROKEN_MAX = 32_768;
 export const PUSH_RESUBSCRIBE_MS = 1_000;
 /** How long the server may take to answer SUBSCRIBE, in milliseconds. */
 export const PUSH_SUBSCRIBE_TIMEOUT_MS = 10_000;
+/** Files whose extended attributes are kept in memory, and how much memory all of them may take, in bytes. */
+export const XATTR_FILES_MAX = 4_096;
+export const XATTR_CACHE_BYTES_MAX = 8 * 1024 * 1024;
+/** Larger values of extended attributes are asked for each time, in bytes. */
+export const XATTR_KEPT_BYTES_MAX = 4_096;
+/** Longest name of an extended attribute behind `user.`, in bytes: XATTR_NAME_MAX of Linux without it. */
+export const XATTR_KEY_BYTES_MAX = 250;
+/** Most bytes that a server is asked to copy in one call; it may copy fewer. */
+export const COPY_ASKED_BYTES_MAX = 1024 * 1024 * 1024;

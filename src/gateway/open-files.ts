@@ -7,6 +7,7 @@ import type { AttributeTimes } from './attribute-times.ts';
 import type { Caller } from './callers.ts';
 import type { DirtyBytes, Interruptible } from './dirty-bytes.ts';
 import { FileReads } from './file-reads.ts';
+import { FileSpace } from './file-space.ts';
 import { FileWrites } from './file-writes.ts';
 import { GrantedFiles } from './granted-files.ts';
 import type { Inode, InodeTable } from './inodes.ts';
@@ -30,8 +31,10 @@ import type {
   AttributeChanges,
   AttributesReply,
   Errno,
+  FilePosition,
   Opened,
   Outcome,
+  SpaceRange,
   WriteData,
 } from './operations.ts';
 import { authorOf, type Author } from './write-author.ts';
@@ -74,6 +77,7 @@ export class OpenFiles {
   readonly #attributes: AttributeSetting;
   readonly #rights: OpenRights;
   readonly #made: MadeFiles;
+  readonly #space: FileSpace;
   readonly #closedListeners: ((inode: Inode) => void)[] = [];
   #nextFileHandle = 1n;
 
@@ -96,6 +100,7 @@ export class OpenFiles {
       },
     );
     this.reads = new FileReads(link, knowledge, options.rsizeBytes);
+    this.#space = new FileSpace(link, knowledge);
     this.writes = new FileWrites(link, inodes, knowledge, options, (inode) => this.#filesOf(inode));
     inodes.onDropped((inode) => {
       this.#granted.drop(inode);
@@ -347,10 +352,38 @@ export class OpenFiles {
     return file === undefined ? undefined : this.reads.readHeld(file, offset, sizeBytes);
   }
 
-  /** See FileReads.seek. */
-  seek(fileHandle: bigint, offset: bigint, whence: number): Outcome<{ readonly offset: bigint }> {
+  /** See FileReads.seek and FileSpace.seek. */
+  seek(
+    fileHandle: bigint,
+    offset: bigint,
+    whence: number,
+    waiter: Interruptible,
+  ): Answer<{ readonly offset: bigint }> {
     const file = this.#files.get(fileHandle);
-    return file === undefined ? EBADF : this.reads.seek(file, offset, whence);
+    if (file === undefined) return EBADF;
+    return this.reads.seek(file, offset, whence) ?? this.#space.seek(file, offset, whence, waiter);
+  }
+
+  /** See FileSpace.allocate. */
+  async allocate(fileHandle: bigint, range: SpaceRange, waiter: Interruptible): Promise<Errno> {
+    const file = this.#files.get(fileHandle);
+    if (file === undefined) return EBADF;
+    await this.settled(file.inode, waiter);
+    return this.#space.allocate(file, range, waiter);
+  }
+
+  /** See FileSpace.copy. */
+  async copy(
+    from: FilePosition,
+    to: FilePosition,
+    lengthBytes: bigint,
+    waiter: Interruptible,
+  ): Promise<Outcome<{ readonly copiedBytes: number }>> {
+    const source = this.#files.get(from.fileHandle);
+    const target = this.#files.get(to.fileHandle);
+    if (source === undefined || target === undefined) return EBADF;
+    await this.settled(target.inode, waiter);
+    return this.#space.copy(source, from.offset, target, to.offset, lengthBytes, waiter);
   }
 
   /** See FileReads.read. */

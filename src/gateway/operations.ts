@@ -126,6 +126,23 @@ export interface DirectorySink {
   add(name: Uint8Array, cookie: bigint, ino: bigint, fileType: number, entry?: Entry): boolean;
 }
 
+/** A range of a file that is given space, or loses it. */
+export interface SpaceRange {
+  /** FALLOC_FL_* bits of fallocate(2). */
+  readonly mode: number;
+  /** Bytes. */
+  readonly offset: bigint;
+  /** Bytes. */
+  readonly length: bigint;
+}
+
+/** A place in an open file. */
+export interface FilePosition {
+  readonly fileHandle: bigint;
+  /** Bytes. */
+  readonly offset: bigint;
+}
+
 export interface FileSystemStatistics {
   readonly blockSizeBytes: number;
   readonly blocks: bigint;
@@ -234,14 +251,19 @@ export interface Operations {
   ): Answer<0>;
   /** @param dataOnly fdatasync(2) */
   fsync(fileHandle: bigint, dataOnly: boolean, context: CallContext): Answer<0>;
-  /** @param mode FALLOC_FL_* bits of fallocate(2) */
-  fallocate(
-    fileHandle: bigint,
-    mode: number,
-    offset: bigint,
+  fallocate(fileHandle: bigint, range: SpaceRange, context: CallContext): Answer<0>;
+  /**
+   * Copies bytes from one open file to another, or within one: copy_file_range(2). EOPNOTSUPP, EXDEV: the caller is to read
+   * and write them.
+   *
+   * @returns how many were copied: fewer than asked for any reason, 0 at the end of the source
+   */
+  copyFileRange(
+    from: FilePosition,
+    to: FilePosition,
     lengthBytes: bigint,
     context: CallContext,
-  ): Answer<0>;
+  ): Answer<{ readonly copiedBytes: number }>;
   release(fileHandle: bigint): void;
   setattr(nodeId: NodeId, changes: AttributeChanges, context: CallContext): Answer<AttributesReply>;
   /**
@@ -286,7 +308,12 @@ export interface Operations {
   releasedir(fileHandle: bigint): void;
   fsyncdir(fileHandle: bigint, dataOnly: boolean, context: CallContext): Answer<0>;
   statfs(nodeId: NodeId, context: CallContext): Answer<FileSystemStatistics>;
+  /** @param name its bytes as latin1, as everywhere here */
   getxattr(nodeId: NodeId, name: string, context: CallContext): Answer<{ readonly value: Uint8Array }>;
+  /** @param flags of setxattr(2): XATTR_CREATE 1, XATTR_REPLACE 2 */
+  setxattr(nodeId: NodeId, name: string, value: Uint8Array, flags: number, context: CallContext): Answer<0>;
+  listxattr(nodeId: NodeId, context: CallContext): Answer<{ readonly names: readonly string[] }>;
+  removexattr(nodeId: NodeId, name: string, context: CallContext): Answer<0>;
   /** The file system is being unmounted; called once, after all others. */
   destroy(): void;
 }

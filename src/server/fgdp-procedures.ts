@@ -12,6 +12,8 @@ import {
   FEATURE_PUSH,
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
+  FEATURE_SPACE,
+  FEATURE_XATTRS,
   GRANT_STAT,
   GRANT_WANTS,
   HELLO_STAT,
@@ -50,6 +52,8 @@ import type { PageCounters } from './page-counters.ts';
 import type { ServerKey } from './server-key.ts';
 import type { PromiseKeeper } from './promises.ts';
 import { SessionPages } from './session-pages.ts';
+import { spaceProcedures } from './space-procedures.ts';
+import { xattrProcedures } from './xattr-procedures.ts';
 
 export interface FgdpService {
   readonly store: Store;
@@ -72,7 +76,9 @@ const FEATURES =
   FEATURE_ACL_MARKS |
   FEATURE_SEGMENTS |
   FEATURE_ONCE |
-  FEATURE_PUSH;
+  FEATURE_PUSH |
+  FEATURE_XATTRS |
+  FEATURE_SPACE;
 /** As program.ts declares it. */
 const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
@@ -317,6 +323,8 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
       locks?.joined(session, clientId);
     },
     ...lockProcedures(service.store, service.locks),
+    ...xattrProcedures(service.store),
+    ...spaceProcedures(service.store),
   };
 }
 

@@ -27,7 +27,7 @@ const STABILITY: Readonly<Record<WRITE3args['stable'], Stability>> = {
  * Never with attributes of before: other programs may write at any moment between them and those of after, and a client
  * would take their change for its own.
  */
-function wccOf(after: fattr3 | null): wcc_data {
+export function wccOf(after: fattr3 | null): wcc_data {
   return { before: null, after };
 }
 
@@ -59,7 +59,7 @@ function countedData({ count, data }: WRITE3args): readonly Uint8Array[] | undef
  * Runs what begins with the file of a handle in this turn, and ends later. An expected failure at any time is answered with
  * its status.
  */
-async function onFileAsync<T>(
+export async function onFileAsync<T>(
   store: Store,
   handle: nfs_fh3,
   context: ServerContext,

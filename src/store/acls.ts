@@ -2,13 +2,18 @@ import { S_IFDIR, S_IFLNK, S_IFMT } from '../system/constants.ts';
 import { ErrnoError } from '../system/errno.ts';
 import { statFd } from '../system/files.ts';
 import { becomeServer, runAs, type Identity } from '../system/identity.ts';
-import { getXattr, removeXattr, setXattr } from '../system/xattr.ts';
+import { getXattr, removeXattrIfAny, setXattr } from '../system/xattr.ts';
 import type { StoreNode } from './store.ts';
 
 /** Extended attributes in which the kernel keeps POSIX ACLs (acl(5)). */
 const ACL_XATTRS = { access: 'system.posix_acl_access', default: 'system.posix_acl_default' } as const;
 
 export type AclKind = keyof typeof ACL_XATTRS;
+
+/** Whether an extended attribute's name is that of an ACL. */
+export function isAclName(name: Buffer, kind: AclKind): boolean {
+  return name.toString('latin1') === ACL_XATTRS[kind];
+}
 
 /** A POSIX ACL as the kernel keeps it (acl(5)); undefined where the file has none. A link never has one. */
 export function readAcl(node: StoreNode, kind: AclKind): Buffer | undefined {
@@ -45,7 +50,7 @@ export function writeAcl(identity: Identity, node: StoreNode, kind: AclKind, val
   // What is no directory has no default ACL to be taken away.
   if (value === null && kind === 'default' && type !== S_IFDIR) return;
   runAs(identity, () => {
-    if (value === null) removeXattr(node.fd, ACL_XATTRS[kind]);
+    if (value === null) removeXattrIfAny(node.fd, ACL_XATTRS[kind]);
     else setXattr(node.fd, ACL_XATTRS[kind], value);
   });
   node.store.ownChanges?.changedHere(node.handle);

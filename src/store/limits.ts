@@ -52,3 +52,5 @@ export const STATE_LOG_RECORD_BYTES_MAX = 4_096;
 export const COARSE_TICK_NS = 20_000_000n;
 /** Events of changes are gathered for so long, in milliseconds, after the first was told at once: the kernel merges them. */
 export const CHANGES_GATHERED_MS = 5;
+/** Bytes that one copy moves on the main thread, where it matters in whose name: see WritableFile. */
+export const COPY_HERE_BYTES_MAX = 1024 * 1024;

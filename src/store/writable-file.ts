@@ -30,6 +30,18 @@ type AtOnce = 'in-memory' | 'nowait' | 'beyond-end';
 /** Types of file systems of which is known that they cannot say it, as statfs(2) gives them. */
 const WITHOUT_NOWAIT = new Set<bigint>();
 const PAGE_BYTES = 4096n;
+/** More bytes than a file can have: everything that is written overlaps with it. */
+const WHOLE_FILE_BYTES = 2 ** 63;
+
+/** A change of a file that no write can make. */
+export interface SpaceChange<T> {
+  /** How much space it may take, in bytes. */
+  readonly takesBytes: bigint;
+  /** Makes it on the pool, as the server; undefined where that failed, and `here` is to tell why. */
+  readonly onPool: () => Promise<T | undefined>;
+  /** Makes it, or a part of it, on this thread and in the name of the caller. Throws ErrnoError. */
+  readonly here: () => T;
+}
 
 /** What files open for writing share. */
 export interface WritingSupport {
@@ -55,7 +67,7 @@ export class WritableFile implements Retirable {
   #writesSynced = 0;
   #holds = 0;
   /** Writes that the kernel has begun with. */
-  readonly #begun = new Set<Promise<Written>>();
+  readonly #begun = new Set<Promise<unknown>>();
   /** The last write, where it was done at once and no sync has covered it. */
   #writtenAtOnce: { readonly offset: bigint; readonly length: number } | undefined;
   #isStopped = false;
@@ -107,6 +119,25 @@ export class WritableFile implements Retirable {
       this.#writes += 1;
       return written;
     });
+  }
+
+  /**
+   * Changes the file as a caller who may, in its turn among the writes: those that arrived before it have ended, and those
+   * that arrive later wait. Rejects with an ErrnoError.
+   */
+  change<T>(identity: Identity, change: SpaceChange<T>): Promise<T> {
+    return this.#order.write(0n, WHOLE_FILE_BYTES, () =>
+      this.#support.work.run(async () => {
+        if (this.#isStopped) throw new ErrnoError('EIO', 'write', 'the server stops');
+        try {
+          const isOnPool = !this.#needsIdentity(identity, 0n, change.takesBytes);
+          const done = isOnPool ? await this.#onPool(change.onPool) : undefined;
+          return done ?? runAs(identity, change.here);
+        } finally {
+          this.#writes += 1;
+        }
+      }),
+    );
   }
 
   /** Resolves when the page cache has what arrived before, or it has failed; undefined where that is so already. */
@@ -218,27 +249,35 @@ export class WritableFile implements Retirable {
       if (this.#isStopped) return { bytes: 0, error: new ErrnoError('EIO', 'write', 'the server stops') };
       if (this.#needsIdentity(identity, offset + BigInt(length)))
         return runAs(identity, () => writeHere(this.fd, pieces, offset));
-      becomeServer();
-      const begun = writeOnPool(this.fd, pieces, Number(offset));
-      this.#begun.add(begun);
-      try {
-        return await begun;
-      } finally {
-        this.#begun.delete(begun);
-      }
+      return this.#onPool(() => writeOnPool(this.fd, pieces, Number(offset)));
     });
+  }
+
+  async #onPool<T>(begin: () => Promise<T>): Promise<T> {
+    becomeServer();
+    const begun = begin();
+    this.#begun.add(begun);
+    try {
+      return await begun;
+    } finally {
+      this.#begun.delete(begun);
+    }
   }
 
   /**
    * Whether it matters in whose name the bytes are written, which on the pool is the server's: the kernel takes away
    * set-user-id and set-group-id bits, unless root writes, and keeps blocks in reserve for root. Also for offsets that
    * Node's calls cannot say.
+   *
+   * @param takesBytes space that is taken at once, rather than written in small pieces
    */
-  #needsIdentity({ uid }: Identity, end: bigint): boolean {
+  #needsIdentity({ uid }: Identity, end: bigint, takesBytes = 0n): boolean {
     if (end > BigInt(Number.MAX_SAFE_INTEGER)) return true;
     if ((statFd(this.fd).mode & (S_ISUID | S_ISGID)) !== 0) return true;
     if (uid === 0) return false;
     const { blocksAvailable, blocksFree, fragmentSizeBytes } = fstatfs(this.fd);
-    return blocksAvailable < blocksFree && blocksAvailable * fragmentSizeBytes < NEARLY_FULL_BYTES;
+    return (
+      blocksAvailable < blocksFree && blocksAvailable * fragmentSizeBytes < NEARLY_FULL_BYTES + takesBytes
+    );
   }
 }

@@ -36,11 +36,12 @@ export const libc = {
     'long readlinkat(int, void *, void *, size_t)',
   ),
   fstatfs: declare<Call<[number, Pointer]>>('int fstatfs(int, void *)'),
-  getxattr: declare<Call<[string, string, Pointer, number]>>('long getxattr(str, str, void *, size_t)'),
-  setxattr: declare<Call<[string, string, Pointer, number, number]>>(
-    'int setxattr(str, str, void *, size_t, int)',
+  getxattr: declare<Call<[string, Pointer, Pointer, number]>>('long getxattr(str, void *, void *, size_t)'),
+  setxattr: declare<Call<[string, Pointer, Pointer, number, number]>>(
+    'int setxattr(str, void *, void *, size_t, int)',
   ),
-  removexattr: declare<Call<[string, string]>>('int removexattr(str, str)'),
+  listxattr: declare<Call<[string, Pointer, number]>>('long listxattr(str, void *, size_t)'),
+  removexattr: declare<Call<[string, Pointer]>>('int removexattr(str, void *)'),
   mount: declare<Call<[string, string, string | null, number, string | null]>>(
     'int mount(str, str, str, ulong, str)',
   ),
@@ -72,7 +73,9 @@ export const libc = {
   syncFileRange: declare<Call<[number, bigint, number, number]>>(
     'int sync_file_range(int, int64, int64, uint)',
   ),
-  fallocate: declare<Call<[number, number, number, number]>>('int fallocate(int, int, int64, int64)'),
+  fallocate: declare<Call<[number, number, number | bigint, number | bigint]>>(
+    'int fallocate(int, int, int64, int64)',
+  ),
   mmap: declare<Call<[bigint | null, number, number, number, number, number], bigint>>(
     'void *mmap(void *, size_t, int, int, int, int64)',
   ),
@@ -120,6 +123,9 @@ const syscallPair = declare<Call<[number, Pointer, Pointer]>>('long syscall(long
 const syscallMark = declare<Call<[number, number, number, number, number, Pointer]>>(
   'long syscall(long, long, long, long, long, void *)',
 );
+const syscallCopy = declare<Call<[number, number, Pointer, number, Pointer, number, number]>>(
+  'long syscall(long, long, void *, long, void *, size_t, long)',
+);
 const syscallTwoPaths = declare<Call<[number, number, Pointer, number, Pointer, number]>>(
   'long syscall(long, long, void *, long, void *, long)',
 );
@@ -151,6 +157,7 @@ const SYSCALL_NUMBERS = {
     fchmodat2: 452,
     fanotify_init: 300,
     fanotify_mark: 301,
+    copy_file_range: 326,
   },
   arm64: {
     getdents64: 61,
@@ -177,6 +184,7 @@ const SYSCALL_NUMBERS = {
     fchmodat2: 452,
     fanotify_init: 262,
     fanotify_mark: 263,
+    copy_file_range: 285,
   },
 } as const;
 
@@ -230,6 +238,8 @@ export const kernel = {
   fanotifyInit: (flags: number, eventFlags: number) => syscallInts(NR.fanotify_init, flags, eventFlags, 0),
   fanotifyMark: (fd: number, flags: number, mask: number, dirFd: number) =>
     syscallMark(NR.fanotify_mark, fd, flags, mask, dirFd, null),
+  copyFileRange: (from: number, fromOffset: Pointer, to: number, toOffset: Pointer, length: number) =>
+    syscallCopy(NR.copy_file_range, from, fromOffset, to, toOffset, length, 0),
 };
 
 /** Told what C returned; an error is koffi's own, and errno is that of another thread. */
@@ -248,6 +258,32 @@ export const onPool = {
   },
   write: (fd: number, buffer: Pointer, lengthBytes: number, done: Done): void => {
     (libc.write as unknown as OnPool<[number, Pointer, number]>).async(fd, buffer, lengthBytes, done);
+  },
+  fallocate: (fd: number, mode: number, offset: bigint, lengthBytes: bigint, done: Done): void => {
+    (libc.fallocate as unknown as OnPool<[number, number, bigint, bigint]>).async(
+      fd,
+      mode,
+      offset,
+      lengthBytes,
+      done,
+    );
+  },
+  copyFileRange: (
+    [from, fromOffset]: readonly [number, Pointer],
+    [to, toOffset]: readonly [number, Pointer],
+    lengthBytes: number,
+    done: Done,
+  ): void => {
+    (syscallCopy as unknown as OnPool<[number, number, Pointer, number, Pointer, number, number]>).async(
+      NR.copy_file_range,
+      from,
+      fromOffset,
+      to,
+      toOffset,
+      lengthBytes,
+      0,
+      done,
+    );
   },
 };
 

@@ -18,6 +18,7 @@ import {
   fuse_rename2_in,
   fuse_rename_in,
   fuse_setattr_in,
+  fuse_setxattr_in,
 } from '../../src/fuse/abi.ts';
 import { decodeDevice } from '../../src/fuse/change-requests.ts';
 import { encodeDevice } from '../../src/fuse/encode.ts';
@@ -32,7 +33,6 @@ import type {
 import { CONTEXT, fakeOperations } from './fake-operations.ts';
 
 const EINVAL = 22;
-const EOPNOTSUPP = 95;
 
 const time = { seconds: 1, nanoseconds: 2 };
 const reply: AttributesReply = {
@@ -233,8 +233,19 @@ t.test('device numbers keep all their bits', async (t) => {
   }
 });
 
-t.test('extended attributes cannot be set, and the kernel is not told that for ever', async (t) => {
-  for (const opcode of [FUSE_OPCODE.SETXATTR, FUSE_OPCODE.REMOVEXATTR]) {
-    t.equal(call(opcode, {}, Buffer.from('user.a\0')), EOPNOTSUPP);
-  }
+t.test('extended attributes are set and removed', async (t) => {
+  const told: unknown[] = [];
+  const operations: Partial<Operations> = {
+    setxattr: (_id, name, value, flags) => (told.push([name, Buffer.from(value).toString(), flags]), 0),
+    removexattr: (_id, name) => (told.push(name), 61),
+  };
+  const asked = (size: number, text: string): Buffer =>
+    Buffer.concat([fuse_setxattr_in.encode({ size, flags: 2 }), Buffer.from(text, 'latin1')]);
+  t.same(call(FUSE_OPCODE.SETXATTR, operations, asked(5, 'user.a\0va\0ue')), []);
+  t.same(call(FUSE_OPCODE.SETXATTR, operations, asked(0, 'user.\xff\0')), []);
+  t.equal(call(FUSE_OPCODE.SETXATTR, operations, asked(4, 'user.a\0value')), EINVAL);
+  t.equal(call(FUSE_OPCODE.SETXATTR, operations, asked(0, 'user.a')), EINVAL);
+  t.equal(call(FUSE_OPCODE.REMOVEXATTR, operations, Buffer.from('user.a\0')), 61);
+  t.equal(call(FUSE_OPCODE.REMOVEXATTR, operations, Buffer.from('user.a')), EINVAL);
+  t.same(told, [['user.a', 'va\0ue', 2], ['user.\xff', '', 2], 'user.a']);
 });

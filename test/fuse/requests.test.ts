@@ -138,10 +138,17 @@ t.test('extended attributes', async (t) => {
   t.equal(fuse_getxattr_out.decode(length!).size, 5, 'size 0 asks for the length');
   t.equal(get(4, 'value'), 34, 'ERANGE');
   t.same(get(5, 'value'), [Buffer.from('value')]);
-  const list = (size: number) =>
-    call(FUSE_OPCODE.LISTXATTR, {}, fuse_getxattr_in.encode({ size, padding: 0 }));
+  const list = (size: number, ...names: string[]) =>
+    call(
+      FUSE_OPCODE.LISTXATTR,
+      { listxattr: () => ({ names }) },
+      fuse_getxattr_in.encode({ size, padding: 0 }),
+    );
   t.equal(fuse_getxattr_out.decode((list(0) as Uint8Array[])[0]!).size, 0);
   t.same(list(10), [new Uint8Array(0)]);
+  t.equal(fuse_getxattr_out.decode((list(0, 'user.a', 'user.\xff') as Uint8Array[])[0]!).size, 14);
+  t.equal(list(13, 'user.a', 'user.\xff'), 34, 'ERANGE');
+  t.same(list(14, 'user.a', 'user.\xff'), [Buffer.from('user.a\0user.\xff\0', 'latin1')]);
 });
 
 t.test('OPEN takes the flags of open(2)', async (t) => {

@@ -2,6 +2,7 @@
 import t from 'tap';
 import {
   FUSE_OPCODE,
+  fuse_copy_file_range_in,
   fuse_fallocate_in,
   fuse_flush_in,
   fuse_fsync_in,
@@ -94,13 +95,14 @@ t.test('bytes that were not taken in time cannot be taken', async (t) => {
   await answer;
 });
 
-t.test('flush, fsync and fallocate', async (t) => {
+t.test('flush, fsync, fallocate and copy_file_range', async (t) => {
   const told: unknown[] = [];
   const operations = fakeOperations({
     flush: (fh) => (told.push(['flush', fh]), 0),
     fsync: (fh, dataOnly) => (told.push(['fsync', fh, dataOnly]), 5),
     fsyncdir: (fh, dataOnly) => (told.push(['fsyncdir', fh, dataOnly]), Promise.resolve(0 as const)),
-    fallocate: (...args) => (told.push(['fallocate', ...args.slice(0, 4)]), 95),
+    fallocate: (fh, range) => (told.push(['fallocate', fh, range]), 95),
+    copyFileRange: (from, to, length) => (told.push(['copy', from, to, length]), { copiedBytes: 6 }),
   });
   const call = (opcode: number, body: Uint8Array) =>
     REQUEST_HANDLERS.get(opcode)!.handle(operations, {
@@ -115,11 +117,17 @@ t.test('flush, fsync and fallocate', async (t) => {
   t.same(await call(FUSE_OPCODE.FSYNCDIR, fsync(1)), []);
   const allocate = fuse_fallocate_in.encode({ fh: 3n, offset: 2n ** 33n, length: 7n, mode: 3, padding: 0 });
   t.equal(call(FUSE_OPCODE.FALLOCATE, allocate), 95);
+  const range = { fh_in: 3n, off_in: 1n, nodeid_out: 9n, fh_out: 4n, off_out: 2n, len: 2n ** 40n };
+  const copy = (flags: bigint) =>
+    call(FUSE_OPCODE.COPY_FILE_RANGE, fuse_copy_file_range_in.encode({ ...range, flags }));
+  t.equal(copy(1n), 22, 'flags that nobody knows');
+  t.same(copy(0n), [fuse_write_out.encode({ size: 6, padding: 0 })]);
   t.same(told, [
     ['flush', 3n],
     ['fsync', 3n, false],
     ['fsync', 3n, true],
     ['fsyncdir', 3n, true],
-    ['fallocate', 3n, 3, 2n ** 33n, 7n],
+    ['fallocate', 3n, { mode: 3, offset: 2n ** 33n, length: 7n }],
+    ['copy', { fileHandle: 3n, offset: 1n }, { fileHandle: 4n, offset: 2n }, 2n ** 40n],
   ]);
 });

@@ -139,6 +139,8 @@ const operations = {
   fsync: (fileHandle) => (putHeld(handles.get(fileHandle)), 0),
   fsyncdir: () => 0,
   fallocate: () => EOPNOTSUPP,
+  // The kernel reads and writes then.
+  copyFileRange: () => EOPNOTSUPP,
   release: (fileHandle) => void (putHeld(handles.get(fileHandle)), handles.delete(fileHandle)),
   setattr: (id, changes) => {
     const inode = inodes.get(id);
@@ -224,8 +226,24 @@ const operations = {
     ...{ blockSizeBytes: PAGE, blocks: 1_000_000n, blocksFree: 900_000n, blocksAvailable: 900_000n },
     ...{ files: 1_000_000n, filesFree: 900_000n, nameBytesMax: 255 },
   }),
-  getxattr: () => ENODATA,
+  getxattr: (id, name) => {
+    const value = xattrsOf(id).get(name);
+    return value === undefined ? ENODATA : { value };
+  },
+  setxattr: (id, name, value) => {
+    if (!name.startsWith('user.')) return EOPNOTSUPP;
+    xattrsOf(id).set(name, value);
+    return 0;
+  },
+  listxattr: (id) => ({ names: [...xattrsOf(id).keys()] }),
+  removexattr: (id, name) => (xattrsOf(id).delete(name) ? 0 : ENODATA),
 };
+
+function xattrsOf(id) {
+  const inode = inodes.get(id);
+  inode.xattrs ??= new Map();
+  return inode.xattrs;
+}
 
 const told = new Proxy(operations, {
   get: (target, name) => {

@@ -2,7 +2,16 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { getXattr, removeXattr, setXattr } from '../../src/system/xattr.ts';
+import {
+  getXattr,
+  listXattrs,
+  readXattr,
+  removeXattr,
+  removeXattrIfAny,
+  setXattr,
+  XATTR_CREATE,
+  XATTR_REPLACE,
+} from '../../src/system/xattr.ts';
 
 const O_PATH = 0o10000000;
 
@@ -39,7 +48,17 @@ t.test('an attribute is set, replaced and removed', async (t) => {
   t.equal(getXattr(fd, 'user.test')?.toString(), '\0other');
   removeXattr(fd, 'user.test');
   t.equal(getXattr(fd, 'user.test'), undefined);
-  t.doesNotThrow(() => removeXattr(fd, 'user.test'), 'what is gone may be removed');
+  t.doesNotThrow(() => removeXattrIfAny(fd, 'user.test'), 'what is gone may be removed');
+  t.throws(() => removeXattr(fd, 'user.test'), { code: 'ENODATA' });
+  t.throws(() => readXattr(fd, 'user.test'), { code: 'ENODATA' });
   t.throws(() => setXattr(fd, 'unknown.test', Buffer.from('x')), { code: 'EOPNOTSUPP' });
+  const bytes = Buffer.from([...Buffer.from('user.'), 0xff, 0xfe]);
+  t.throws(() => setXattr(fd, bytes, Buffer.alloc(0), XATTR_REPLACE), { code: 'ENODATA' });
+  setXattr(fd, bytes, Buffer.alloc(0), XATTR_CREATE);
+  t.throws(() => setXattr(fd, bytes, Buffer.alloc(0), XATTR_CREATE), { code: 'EEXIST' });
+  setXattr(fd, 'user.a', Buffer.from('1'));
+  const names = listXattrs(fd).map((name) => name.toString('latin1'));
+  t.same(names.filter((name) => name.startsWith('user.')).sort(), ['user.a', 'user.\xff\xfe']);
+  t.throws(() => setXattr(fd, 'user.a\0b', Buffer.from('1')), { code: 'EINVAL' });
   t.throws(() => removeXattr(-1, 'user.test'), { code: 'ENOENT' });
 });

@@ -42,6 +42,10 @@ import {
   type FGDP_PROCEDURES,
 } from '../../src/fgdp/program.ts';
 import { LOCK_KIND, LOCK_STAT, LOCK_TYPE, TEST_STAT } from '../../src/fgdp/locks.ts';
+import { XATTR_KEY_BYTES_MAX } from '../../src/fgdp/limits.ts';
+import { SEEK_WHAT } from '../../src/fgdp/space.ts';
+import { FGDP_STAT, type fgdperror } from '../../src/fgdp/status.ts';
+import { SETXATTR_OPTION } from '../../src/fgdp/xattrs.ts';
 
 export type ProcedureArbitraries<P extends Procedures> = {
   readonly [K in keyof P]: {
@@ -397,6 +401,19 @@ const subscription: Arbitrary<Subscription> = fc.oneof(
   record({ subscription: fc.constant(SUBSCRIBE_STAT.NOT_WATCHED), reason: bytes(255) }),
 );
 
+const xattrkey = bytes(XATTR_KEY_BYTES_MAX);
+const fgdpFailed = oneOf(FGDP_STAT).filter((status): status is fgdperror => status !== FGDP_STAT.NFS3_OK);
+/** A result of FGDP that has its own statuses. */
+function fgdpResult<Ok, Failed>(
+  ok: { [K in keyof Ok]: Arbitrary<Ok[K]> },
+  other: { [K in keyof Failed]: Arbitrary<Failed[K]> },
+) {
+  return fc.oneof(
+    record({ status: fc.constant(NFS3_OK), ...ok }),
+    record({ status: fgdpFailed, ...other }),
+  ) as unknown as Arbitrary<({ status: typeof NFS3_OK } & Ok) | ({ status: fgdperror } & Failed)>;
+}
+
 export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
   SUBSCRIBE: {
     args: record({ root: nfs_fh3 }),
@@ -479,5 +496,36 @@ export const FGDP_ARBITRARIES: ProcedureArbitraries<typeof FGDP_PROCEDURES> = {
   CANCEL: {
     args: record({ cookie: u64 }),
     result: record({ status: fc.oneof(fc.constant(NFS3_OK), failed), was_waiting: fc.boolean() }),
+  },
+  GETXATTR: {
+    args: record({ file: nfs_fh3, name: xattrkey }),
+    result: fgdpResult({ obj_attributes: fattr3, value: bytes(300) }, { obj_attributes: post_op_attr }),
+  },
+  SETXATTR: {
+    args: record({ file: nfs_fh3, option: oneOf(SETXATTR_OPTION), name: xattrkey, value: bytes(300) }),
+    result: record({ status: oneOf(FGDP_STAT), wcc: wcc_data }),
+  },
+  LISTXATTRS: {
+    args: record({ file: nfs_fh3 }),
+    result: fgdpResult(
+      { obj_attributes: fattr3, names: fc.array(xattrkey, { maxLength: 20 }), acls: u32 },
+      { obj_attributes: post_op_attr },
+    ),
+  },
+  REMOVEXATTR: {
+    args: record({ file: nfs_fh3, name: xattrkey }),
+    result: record({ status: oneOf(FGDP_STAT), wcc: wcc_data }),
+  },
+  ALLOCATE: {
+    args: record({ file: nfs_fh3, mode: u32, offset: u64, length: u64 }),
+    result: record({ status: oneOf(FGDP_STAT), wcc: wcc_data }),
+  },
+  SEEK: {
+    args: record({ file: nfs_fh3, offset: u64, what: oneOf(SEEK_WHAT) }),
+    result: fgdpResult({ obj_attributes: fattr3, offset: u64 }, { obj_attributes: post_op_attr }),
+  },
+  COPY: {
+    args: record({ file: nfs_fh3, offset: u64, source: nfs_fh3, source_offset: u64, count: u64 }),
+    result: fgdpResult({ wcc: wcc_data, count: u64 }, { wcc: wcc_data }),
   },
 };
