@@ -12,6 +12,7 @@ import {
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
   FEATURE_SPACE,
+  FEATURE_UMASK,
   FEATURE_XATTRS,
   FGDP_PROGRAM,
   HELLO_STAT,
@@ -53,7 +54,8 @@ const FEATURES =
   FEATURE_LOCKS |
   FEATURE_PUSH |
   FEATURE_XATTRS |
-  FEATURE_SPACE;
+  FEATURE_SPACE |
+  FEATURE_UMASK;
 
 /** The channel, or why this route has none; on other routes than a Unix socket's there is nothing to say. */
 interface ChannelOutcome {

@@ -10,6 +10,7 @@ import {
   FEATURE_PUSH,
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
+  FEATURE_UMASK,
   FGDP_PROGRAM,
   GRANT_STAT,
   GRANT_WANTS,
@@ -222,6 +223,11 @@ export class Session {
   /** Whether the server has a feature of FGDP, and this side too: a FEATURE_* bit. */
   has(feature: number): boolean {
     return ((this.#peer?.features ?? 0) & feature) !== 0;
+  }
+
+  /** Whether modes of new files go with what the umask has taken off: modeToSend of nfs3/posix-acl.ts. */
+  get takesUmask(): boolean {
+    return this.has(FEATURE_UMASK);
   }
 
   /** Whether callers can say all their groups, however many. */

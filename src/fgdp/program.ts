@@ -54,6 +54,8 @@ export const FEATURE_ONCE = 0x0010;
 export const FEATURE_XATTRS = 0x0100;
 /** ALLOCATE, SEEK, COPY: space.ts. */
 export const FEATURE_SPACE = 0x0200;
+/** Modes of new files come with what the umask has taken off: modeToSend of nfs3/posix-acl.ts. */
+export const FEATURE_UMASK = 0x0400;
 
 /** SUBSCRIBE, and INVALIDATE of FGDP_CALLBACK in the other direction. */
 export const FEATURE_PUSH = 0x0080;

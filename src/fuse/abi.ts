@@ -113,6 +113,8 @@ export const FUSE_INIT_FLAG = {
   ATOMIC_O_TRUNC: 1n << 3n,
   /** A WRITE may be larger than a page. */
   BIG_WRITES: 1n << 5n,
+  /** Modes of new files come without the caller's umask, and the umask beside them: a default ACL takes its place. */
+  DONT_MASK: 1n << 6n,
   /**
    * Attributes with another time of change make the kernel drop the file's pages: so foreign changes are seen while a
    * file is open. Our own writes change the time, too, and cost the pages at the next GETATTR (fuse_change_attributes of

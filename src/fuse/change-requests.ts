@@ -1,5 +1,5 @@
 /** Requests that change names and attributes. */
-import type { Answer, AttributeChanges, Operations, TimeToSet } from '../gateway/operations.ts';
+import type { Answer, AttributeChanges, NewMode, Operations, TimeToSet } from '../gateway/operations.ts';
 import {
   FATTR,
   FUSE_OPCODE,
@@ -50,6 +50,11 @@ function changesOf(asked: fuse_setattr_in): AttributeChanges {
   };
 }
 
+/** With DONT_MASK the kernel leaves the umask to whoever knows of default ACLs. */
+function newMode(mode: number, umask: number): NewMode {
+  return { masked: mode & ~umask, asked: mode };
+}
+
 /** new_decode_dev of include/linux/kdev_t.h. */
 export function decodeDevice(rdev: number): { readonly major: number; readonly minor: number } {
   return { major: (rdev & 0xfff00) >>> 8, minor: (rdev & 0xff) | ((rdev >>> 12) & 0xfff00) };
@@ -82,10 +87,12 @@ export const CHANGE_HANDLERS: HandlerEntries = [
     {
       name: 'CREATE',
       handle: (operations, { nodeId, body, context }) => {
-        const { flags, mode } = fuse_create_in.decode(body);
+        const { flags, mode, umask } = fuse_create_in.decode(body);
         const name = nameAfter(body, fuse_create_in.sizeBytes);
         if (name === undefined) return EINVAL;
-        const answer = operations.create(nodeId, name, mode & PERMISSION_BITS, flags, context);
+        const answer = operations.create(
+          ...([nodeId, name, newMode(mode & PERMISSION_BITS, umask), flags, context] as const),
+        );
         return encoded(answer, ({ entry, opened }) => [
           encodeEntry(entry),
           encodeOpened(opened, mayWrite(flags) || operations.sharesLocks === true),
@@ -98,10 +105,12 @@ export const CHANGE_HANDLERS: HandlerEntries = [
     {
       name: 'MKNOD',
       handle: (operations, { nodeId, body, context }) => {
-        const { mode, rdev } = fuse_mknod_in.decode(body);
+        const { mode, umask, rdev } = fuse_mknod_in.decode(body);
         const name = nameAfter(body, fuse_mknod_in.sizeBytes);
         if (name === undefined) return EINVAL;
-        const answer = operations.mknod(nodeId, name, mode, decodeDevice(rdev), context);
+        const answer = operations.mknod(
+          ...([nodeId, name, newMode(mode, umask), decodeDevice(rdev), context] as const),
+        );
         return encoded(answer, (entry) => [encodeEntry(entry)]);
       },
     },
@@ -111,12 +120,13 @@ export const CHANGE_HANDLERS: HandlerEntries = [
     {
       name: 'MKDIR',
       handle: (operations, { nodeId, body, context }) => {
-        const { mode } = fuse_mkdir_in.decode(body);
+        const { mode, umask } = fuse_mkdir_in.decode(body);
         const name = nameAfter(body, fuse_mkdir_in.sizeBytes);
         if (name === undefined) return EINVAL;
-        return encoded(operations.mkdir(nodeId, name, mode & PERMISSION_BITS, context), (entry) => [
-          encodeEntry(entry),
-        ]);
+        return encoded(
+          operations.mkdir(nodeId, name, newMode(mode & PERMISSION_BITS, umask), context),
+          (entry) => [encodeEntry(entry)],
+        );
       },
     },
   ],

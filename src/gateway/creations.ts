@@ -12,8 +12,8 @@ import type { Inode } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
 import type { KnownDirectories } from './known-directories.ts';
 import { LINK_TARGET_BYTES_MAX } from './limits.ts';
-import { NewObjects, initialAttributes } from './new-objects.ts';
-import type { Errno, Outcome } from './operations.ts';
+import { NewObjects, initialAttributes, maskedMode } from './new-objects.ts';
+import type { Errno, NewMode, Outcome } from './operations.ts';
 
 const EINVAL = 22;
 const ENAMETOOLONG = 36;
@@ -58,7 +58,7 @@ export class Creations {
   async create(
     directory: Inode,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     flags: number,
     caller: Caller,
   ): Promise<Outcome<Inode>> {
@@ -76,16 +76,16 @@ export class Creations {
   async mknod(
     directory: Inode,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     device: Device,
     caller: Caller,
   ): Promise<Outcome<Inode>> {
     const refused = this.#calls.refuse(directory, name);
     if (refused !== undefined) return refused;
-    const type = mode & S_IFMT;
+    const type = maskedMode(mode) & S_IFMT;
     // mknod(2): no type at all asks for a regular file.
     if (type === S_IFREG || type === 0) return this.#createFirst(directory, name, mode, caller);
-    const what = nodeOf(type, mode, device);
+    const what = nodeOf(type, initialAttributes(mode, this.#takesUmask), device);
     if (what === undefined) return EINVAL;
     const args = { where: nameIn(directory, name), what };
     const { result: reply } = await this.#calls.send('MKNOD', args, caller, directory);
@@ -94,10 +94,10 @@ export class Creations {
     return this.#made(directory, name, type, reply, caller);
   }
 
-  async mkdir(directory: Inode, name: Uint8Array, mode: number, caller: Caller): Promise<Outcome<Inode>> {
+  async mkdir(directory: Inode, name: Uint8Array, mode: NewMode, caller: Caller): Promise<Outcome<Inode>> {
     const refused = this.#calls.refuse(directory, name);
     if (refused !== undefined) return refused;
-    const args = { where: nameIn(directory, name), attributes: initialAttributes(mode) };
+    const args = { where: nameIn(directory, name), attributes: initialAttributes(mode, this.#takesUmask) };
     const { result: reply } = await this.#calls.send('MKDIR', args, caller, directory);
     this.#calls.changed(directory, name, reply.wcc);
     // EEXIST even where a lost reply said otherwise: a directory is somebody's lock, and must not be made by two.
@@ -134,6 +134,11 @@ export class Creations {
     return this.#calls.failed(directory, reply.status);
   }
 
+  /** A server that does not know of it takes the mode as the umask leaves it, also should it take over under way. */
+  get #takesUmask(): boolean {
+    return this.#link.session.takesUmask;
+  }
+
   async #leadsTo(link: Inode, target: Uint8Array, caller: Caller): Promise<boolean> {
     const reply = await this.#link.nfs('READLINK', { symlink: { data: link.handle } }, caller);
     return reply.status === NFS3_OK && Buffer.from(reply.data).equals(target);
@@ -143,7 +148,7 @@ export class Creations {
   async #createFirst(
     directory: Inode,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     caller: Caller,
   ): Promise<Outcome<Inode>> {
     if (!this.#link.takesEffectOnce && this.#knowsExclusive) {
@@ -159,10 +164,10 @@ export class Creations {
   async #createGuarded(
     directory: Inode,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     caller: Caller,
   ): Promise<OnceAnswer<NfsResult<'CREATE'>>> {
-    const how = { mode: CREATEMODE3.GUARDED, obj_attributes: initialAttributes(mode) };
+    const how = { mode: CREATEMODE3.GUARDED, obj_attributes: initialAttributes(mode, this.#takesUmask) };
     const sent = await this.#calls.send('CREATE', { where: nameIn(directory, name), how }, caller, directory);
     this.#calls.changed(directory, name, sent.result.wcc);
     return sent;
@@ -177,7 +182,7 @@ export class Creations {
   async #createExclusive(
     directory: Inode,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     caller: Caller,
   ): Promise<Outcome<Inode> | undefined> {
     const verf = randomFillSync(new Uint8Array(NFS3_CREATEVERFSIZE));
@@ -198,7 +203,7 @@ export class Creations {
     return errno;
   }
 
-  async #finish(made: Inode, mode: number, caller: Caller): Promise<Errno> {
+  async #finish(made: Inode, mode: NewMode, caller: Caller): Promise<Errno> {
     const now = { set_it: TIME_HOW.SET_TO_SERVER_TIME } as const;
     const args: NfsArgs<'SETATTR'> = {
       object: { data: made.handle },
@@ -239,8 +244,11 @@ export class Creations {
   }
 }
 
-function nodeOf(type: number, mode: number, device: Device): NfsArgs<'MKNOD'>['what'] | undefined {
-  const attributes = initialAttributes(mode);
+function nodeOf(
+  type: number,
+  attributes: ReturnType<typeof initialAttributes>,
+  device: Device,
+): NfsArgs<'MKNOD'>['what'] | undefined {
   const spec = { specdata1: device.major, specdata2: device.minor };
   switch (type) {
     case S_IFCHR:

@@ -28,6 +28,7 @@ import type {
   FilePosition,
   FileSystemStatistics,
   KernelServices,
+  NewMode,
   NodeId,
   Opened,
   Operations,
@@ -307,7 +308,7 @@ export class Gateway implements Operations {
   create(
     parent: NodeId,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     flags: number,
     context: CallContext,
   ): Answer<Created> {
@@ -324,7 +325,7 @@ export class Gateway implements Operations {
   mknod(
     parent: NodeId,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     device: { readonly major: number; readonly minor: number },
     context: CallContext,
   ): Answer<Entry> {
@@ -333,7 +334,7 @@ export class Gateway implements Operations {
     );
   }
 
-  mkdir(parent: NodeId, name: Uint8Array, mode: number, context: CallContext): Answer<Entry> {
+  mkdir(parent: NodeId, name: Uint8Array, mode: NewMode, context: CallContext): Answer<Entry> {
     return this.#make(parent, context, (directory, caller) =>
       this.#parts.creations.mkdir(directory, name, mode, caller),
     );

@@ -1,23 +1,36 @@
 /** What CREATE, MKDIR, SYMLINK and MKNOD have made, as an inode: RFC 1813 lets servers leave out handle and attributes. */
 import type { ServerLink } from '../client/link.ts';
 import { errnoOfStatus } from '../nfs3/errno.ts';
+import { modeToSend } from '../nfs3/posix-acl.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { TIME_HOW, type nfs_fh3, type post_op_attr, type sattr3 } from '../nfs3/types.ts';
 import { S_IFMT, attributesOfFattr3 } from './attributes.ts';
 import type { Caller } from './callers.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import type { Knowledge } from './knowledge.ts';
-import type { Outcome } from './operations.ts';
+import type { NewMode, Outcome } from './operations.ts';
 
 const EIO = 5;
 const PERMISSION_BITS = 0o7777;
 
 const UNCHANGED = { set_it: TIME_HOW.DONT_CHANGE } as const;
 
-/** Attributes of a new object: its mode. Owner and group follow from the credential and the directory. */
-export function initialAttributes(mode: number): sattr3 {
+/** The mode as the umask leaves it. */
+export function maskedMode(mode: NewMode): number {
+  return typeof mode === 'number' ? mode : mode.masked;
+}
+
+/**
+ * Attributes of a new object: its mode. Owner and group follow from the credential and the directory.
+ *
+ * @param takesUmask whether the server applies the umask itself, where there is no default ACL
+ */
+export function initialAttributes(mode: NewMode, takesUmask = false): sattr3 {
   return {
-    mode: mode & PERMISSION_BITS,
+    mode:
+      typeof mode === 'object' && takesUmask
+        ? modeToSend(mode.masked, mode.asked)
+        : maskedMode(mode) & PERMISSION_BITS,
     uid: null,
     gid: null,
     size: null,

@@ -126,6 +126,12 @@ export interface DirectorySink {
   add(name: Uint8Array, cookie: bigint, ino: bigint, fileType: number, entry?: Entry): boolean;
 }
 
+/**
+ * Mode of a new file, and what was asked for before the caller's umask was taken off: that counts where the directory has a
+ * default ACL (acl(5)). A number: the umask is applied, and nobody knows what it was.
+ */
+export type NewMode = number | { readonly masked: number; readonly asked: number };
+
 /** A range of a file that is given space, or loses it. */
 export interface SpaceRange {
   /** FALLOC_FL_* bits of fallocate(2). */
@@ -270,25 +276,25 @@ export interface Operations {
    * Makes a regular file and opens it. Where there is one already: EEXIST with O_EXCL in `flags`; without it ESTALE, on
    * which the kernel looks the name up again and opens what it finds.
    *
-   * @param mode permission bits (07777), the umask applied
+   * @param mode permission bits (07777)
    * @param flags of open(2)
    */
   create(
     parent: NodeId,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     flags: number,
     context: CallContext,
   ): Answer<Created>;
-  /** @param mode type (S_IFMT) and permission bits, the umask applied */
+  /** @param mode type (S_IFMT) and permission bits */
   mknod(
     parent: NodeId,
     name: Uint8Array,
-    mode: number,
+    mode: NewMode,
     device: { readonly major: number; readonly minor: number },
     context: CallContext,
   ): Answer<Entry>;
-  mkdir(parent: NodeId, name: Uint8Array, mode: number, context: CallContext): Answer<Entry>;
+  mkdir(parent: NodeId, name: Uint8Array, mode: NewMode, context: CallContext): Answer<Entry>;
   symlink(parent: NodeId, name: Uint8Array, target: Uint8Array, context: CallContext): Answer<Entry>;
   link(nodeId: NodeId, newParent: NodeId, newName: Uint8Array, context: CallContext): Answer<Entry>;
   unlink(parent: NodeId, name: Uint8Array, context: CallContext): Answer<0>;

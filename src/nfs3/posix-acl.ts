@@ -11,6 +11,33 @@ export const DEFAULT_ACL_XATTR = 'system.posix_acl_default';
  */
 export const MODE_WITHOUT_ACL = 0x0001_0000;
 
+/**
+ * Bits of sattr3's mode, beyond all that RFC 1813 defines: what mode_umask is to NFSv4.2 (RFC 8275). The twelve low bits are
+ * the mode as the caller's umask leaves it, which counts unless the directory has a default ACL; the permissions that were
+ * asked for stand above them. Who does not know of it takes the low bits.
+ */
+const MODE_HAS_ASKED = 0x8000_0000;
+const MODE_ASKED_SHIFT = 16;
+const MODE_BITS = 0o7777;
+const MODE_PERMISSIONS = 0o777;
+
+/**
+ * @param masked the mode, with the umask applied
+ * @param asked the mode without it
+ */
+export function modeToSend(masked: number, asked: number): number {
+  const above = (asked & MODE_PERMISSIONS) << MODE_ASKED_SHIFT;
+  return (MODE_HAS_ASKED | above | (masked & MODE_BITS)) >>> 0;
+}
+
+/** The other way; the umask is 0 where only a mode was sent. */
+export function modeSent(mode: number): { readonly mode: number; readonly umask: number } {
+  const masked = mode & MODE_BITS;
+  if ((mode & MODE_HAS_ASKED) === 0) return { mode: masked, umask: 0 };
+  const asked = (mode >>> MODE_ASKED_SHIFT) & MODE_PERMISSIONS;
+  return { mode: masked | asked, umask: asked & ~masked };
+}
+
 /** include/uapi/linux/posix_acl.h; NFSACL uses the same numbers. */
 const ACL_USER_OBJ = 0x01;
 const ACL_USER = 0x02;

@@ -40,6 +40,8 @@ export class ClientSession {
   hearsOfLocks = false;
   /** Whether listings say which files have no ACL. */
   wantsAclMarks = false;
+  /** Whether modes of new files come with what the umask has taken off. */
+  sendsUmask = false;
   /** Callers that CREDENTIAL has told about. */
   readonly shorthands = new Shorthands();
   /** Grants not released yet. */

@@ -1,5 +1,7 @@
 /** What CREATE, MKDIR, SYMLINK and MKNOD share: RFC 1813 sections 3.3.8 to 3.3.11. */
+import { modeSent } from '../nfs3/posix-acl.ts';
 import { NFSSTAT3 } from '../nfs3/status.ts';
+import type { sattr3 } from '../nfs3/types.ts';
 import type { Identity } from '../store/identity.ts';
 import {
   checkNewName,
@@ -7,6 +9,7 @@ import {
   makeNode,
   removeName,
   type NamedFile,
+  type NewMode,
   type NewNode,
 } from '../store/name-operations.ts';
 import { attributes, lookup } from '../store/operations.ts';
@@ -27,6 +30,7 @@ export interface Making {
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
+const MODE_BITS = 0o7777;
 /** Nobody may use a file yet whose attributes are still to come. */
 const NOBODY_MODE = 0;
 /** Where the client leaves the mode open. */
@@ -34,6 +38,16 @@ const DEFAULT_MODES: Readonly<Record<'directory' | 'other', number>> = { directo
 
 export function modeOf(wanted: NewAttributes, kind: keyof typeof DEFAULT_MODES): number {
   return wanted.mode ?? DEFAULT_MODES[kind];
+}
+
+/** The mode as the kernel is to be asked for it: with the umask, where the client sends it. */
+export function newModeOf(
+  { mode }: sattr3,
+  { session }: ServerContext,
+  kind: keyof typeof DEFAULT_MODES,
+): NewMode {
+  if (mode === null) return { mode: DEFAULT_MODES[kind] };
+  return session.sendsUmask ? modeSent(mode) : { mode: mode & MODE_BITS };
 }
 
 /** Makes what must not be there yet (NFS3ERR_EXIST). */

@@ -13,6 +13,7 @@ import {
   FEATURE_SHORT_CREDENTIALS,
   FEATURE_SEGMENTS,
   FEATURE_SPACE,
+  FEATURE_UMASK,
   FEATURE_XATTRS,
   GRANT_STAT,
   GRANT_WANTS,
@@ -78,7 +79,8 @@ const FEATURES =
   FEATURE_ONCE |
   FEATURE_PUSH |
   FEATURE_XATTRS |
-  FEATURE_SPACE;
+  FEATURE_SPACE |
+  FEATURE_UMASK;
 /** As program.ts declares it. */
 const REASON_BYTES_MAX = 255;
 /** The whole of a file: its end is where the file ends now. */
@@ -146,6 +148,7 @@ export function fgdpProcedures(service: FgdpService): Handlers<typeof FGDP_PROCE
     session.isFgdp = true;
     session.hearsOfLocks = (args.features & features & FEATURE_LOCKS) !== 0;
     session.wantsAclMarks = (args.features & FEATURE_ACL_MARKS) !== 0;
+    session.sendsUmask = (args.features & FEATURE_UMASK) !== 0;
     const boot_id = Buffer.from(bootId);
     // Only a token whose channel is here is signed: else a relay could pass this signature off with a channel of its own.
     const channel_token = isProven ? args.channel_token : new Uint8Array(0);

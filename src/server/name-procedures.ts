@@ -21,7 +21,7 @@ import type { NamePlace, Store, StoreNode } from '../store/store.ts';
 import { requireWritable } from '../store/writable.ts';
 import { nfsTime, postOpAttributes } from './attributes.ts';
 import type { ServerContext } from './client-session.ts';
-import { makeExclusive, makeGuarded, makeUnchecked, modeOf, type Making } from './create.ts';
+import { makeExclusive, makeGuarded, makeUnchecked, newModeOf, type Making } from './create.ts';
 import { newAttributes } from './new-attributes.ts';
 import { StatusError } from './outcome.ts';
 import { begin, isSameFile } from './starting-point.ts';
@@ -92,7 +92,7 @@ function create(store: Store, { where, how }: CREATE3args, context: ServerContex
     if (how.mode === CREATEMODE3.EXCLUSIVE) return makeExclusive(making, how.verf);
     const wanted = newAttributes(how.obj_attributes);
     if (how.mode === CREATEMODE3.UNCHECKED) return makeUnchecked(making, wanted);
-    return makeGuarded(making, { type: 'file', mode: modeOf(wanted, 'other') }, wanted);
+    return makeGuarded(making, { type: 'file', ...newModeOf(how.obj_attributes, context, 'other') }, wanted);
   });
 }
 
@@ -104,14 +104,19 @@ function mknod(store: Store, { where, what }: MKNOD3args, context: ServerContext
         const wanted = newAttributes(what.dev_attributes);
         const { specdata1: major, specdata2: minor } = what.spec;
         const type = what.type === FTYPE3.NF3CHR ? 'character' : 'block';
-        const node: NewNode = { type, mode: modeOf(wanted, 'other'), device: { major, minor } };
+        const node: NewNode = {
+          type,
+          ...newModeOf(what.dev_attributes, context, 'other'),
+          device: { major, minor },
+        };
         return makeGuarded(making, node, { ...wanted, size: undefined });
       }
       case FTYPE3.NF3SOCK:
       case FTYPE3.NF3FIFO: {
         const wanted = newAttributes(what.pipe_attributes);
         const type = what.type === FTYPE3.NF3SOCK ? 'socket' : 'fifo';
-        return makeGuarded(making, { type, mode: modeOf(wanted, 'other') }, { ...wanted, size: undefined });
+        const node: NewNode = { type, ...newModeOf(what.pipe_attributes, context, 'other') };
+        return makeGuarded(making, node, { ...wanted, size: undefined });
       }
       case FTYPE3.NF3REG:
       case FTYPE3.NF3DIR:
@@ -241,7 +246,11 @@ export function nameProcedures(store: Store): Pick<Handlers<typeof NFS_PROCEDURE
     MKDIR: ({ where, attributes }, context) =>
       making(store, where, context, (making) => {
         const wanted = { ...newAttributes(attributes), size: undefined };
-        return makeGuarded(making, { type: 'directory', mode: modeOf(wanted, 'directory') }, wanted);
+        return makeGuarded(
+          making,
+          { type: 'directory', ...newModeOf(attributes, context, 'directory') },
+          wanted,
+        );
       }),
     SYMLINK: ({ where, symlink_attributes, symlink_data }, context) =>
       making(store, where, context, (making) => {

@@ -54,10 +54,18 @@ export function findName(identity: Identity, { directory, name }: NamePlace): Na
   }
 }
 
-/** What is to be made; `mode` has the low twelve bits, and counts whatever the umask is. */
+/** The mode of what is to be made. */
+export interface NewMode {
+  /** The low twelve bits. */
+  readonly mode: number;
+  /** Permissions that are taken off, unless the directory has a default ACL (acl(5)); default: none. */
+  readonly umask?: number | undefined;
+}
+
+/** What is to be made. */
 export type NewNode =
-  | { readonly type: 'file' | 'directory' | 'fifo' | 'socket'; readonly mode: number }
-  | { readonly type: 'character' | 'block'; readonly mode: number; readonly device: DeviceNumber }
+  | (NewMode & { readonly type: 'file' | 'directory' | 'fifo' | 'socket' })
+  | (NewMode & { readonly type: 'character' | 'block'; readonly device: DeviceNumber })
   | { readonly type: 'symlink'; readonly target: Uint8Array };
 
 const TYPE_BITS: Readonly<Record<NewNode['type'], number>> = {
@@ -83,14 +91,14 @@ export function checkNewName(name: Uint8Array): void {
 export function makeNode(identity: Identity, place: NamePlace, node: NewNode): StoreNode {
   const { directory, name } = place;
   checkNewName(name);
-  if (node.type === 'file') return makeFile(identity, place, node.mode);
+  if (node.type === 'file') return makeFile(identity, place, node);
   const beganNs = BigInt(Date.now()) * 1_000_000n;
   runAs(identity, () => {
     if (node.type === 'symlink') symlinkat(node.target, directory.fd, name);
-    else if (node.type === 'directory') mkdirat(directory.fd, name, node.mode);
+    else if (node.type === 'directory') mkdirat(directory.fd, name, node.mode, node.umask);
     else {
       const device = 'device' in node ? node.device : undefined;
-      mknodat(directory.fd, name, TYPE_BITS[node.type] | node.mode, device);
+      mknodat(directory.fd, name, TYPE_BITS[node.type] | node.mode, device, node.umask);
     }
   });
   directory.store.ownChanges?.nameChangedHere(directory.handle, name);
@@ -106,9 +114,9 @@ export function makeNode(identity: Identity, place: NamePlace, node: NewNode): S
 }
 
 /** Whoever makes a file mostly writes to it next: it stays open for that for a while, as other files that are written. */
-function makeFile(identity: Identity, { directory, name }: NamePlace, mode: number): StoreNode {
+function makeFile(identity: Identity, { directory, name }: NamePlace, { mode, umask }: NewMode): StoreNode {
   const { store, export: tree } = directory;
-  const fd = runAs(identity, () => createFile(directory.fd, name, mode));
+  const fd = runAs(identity, () => createFile(directory.fd, name, mode, umask));
   store.ownChanges?.nameChangedHere(directory.handle, name);
   let made: StoreNode;
   try {

@@ -16,14 +16,15 @@ import { kernel, lastError, libc, pathArgument, secondPathArgument } from './lib
 /*
  * Calls that change the names in a directory. `dirFd` may be O_PATH; names are one component, or the caller knows
  * where they lead. The last component is never followed where it is a symbolic link. Modes are taken as they are given,
- * whatever the process's umask is; a default ACL of the directory still counts (acl(5)).
+ * whatever the process's umask is; a default ACL of the directory still counts (acl(5)). A `umask` is taken off, unless
+ * there is a default ACL, which takes its place.
  */
 
 type Name = Uint8Array | string;
 
 /** mkdirat(2). Of `mode` the permissions and the sticky bit count. */
-export function mkdirat(dirFd: number, name: Name, mode: number): void {
-  withoutUmask(() => {
+export function mkdirat(dirFd: number, name: Name, mode: number, umask = 0): void {
+  withUmask(umask, () => {
     if (libc.mkdirat(dirFd, pathArgument(name, 'mkdirat'), mode) < 0) throw lastError('mkdirat');
   });
 }
@@ -43,12 +44,12 @@ const MINOR_MAX = 0xf_ffff;
  * mknodat(2): a regular file, fifo or socket, or a device with its number. `mode` has the type (S_IFMT) and the
  * permissions. EINVAL: a number too large. EPERM: a device without CAP_MKNOD.
  */
-export function mknodat(dirFd: number, name: Name, mode: number, device?: DeviceNumber): void {
+export function mknodat(dirFd: number, name: Name, mode: number, device?: DeviceNumber, umask = 0): void {
   const { major, minor } = device ?? { major: 0, minor: 0 };
   if (major > MAJOR_MAX || minor > MINOR_MAX) throw new ErrnoError('EINVAL', 'mknodat', 'a device number');
   // Number arithmetic: the highest bits of the minor number would make a 32-bit integer negative.
   const dev = (minor & 0xff) + major * 0x100 + (minor >>> 8) * 0x10_0000;
-  withoutUmask(() => {
+  withUmask(umask, () => {
     if (libc.mknodat(dirFd, pathArgument(name, 'mknodat'), mode, dev) < 0) throw lastError('mknodat');
   });
 }
@@ -57,10 +58,10 @@ export function mknodat(dirFd: number, name: Name, mode: number, device?: Device
  * A regular file that this call has made (EEXIST where there is the name), open for writing whatever `mode` says: the
  * caller's descriptor, for closeFd. Of `mode` the low twelve bits count.
  */
-export function createFile(dirFd: number, name: Name, mode: number): number {
+export function createFile(dirFd: number, name: Name, mode: number, umask = 0): number {
   // Without waiting, should somebody take a lease on it at once.
   const flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-  return withoutUmask(() => openat(dirFd, name, flags, mode));
+  return withUmask(umask, () => openat(dirFd, name, flags, mode));
 }
 
 /** symlinkat(2). ENOENT: the target is empty; ENAMETOOLONG: it has 4096 bytes or more. */
@@ -101,11 +102,11 @@ export function renameat2(fromFd: number, from: Name, toFd: number, to: Name, fl
 }
 
 /** The umask belongs to the process, so it is put back at once. */
-function withoutUmask<T>(call: () => T): T {
-  const before = process.umask(0);
+function withUmask<T>(umask: number, call: () => T): T {
+  const before = process.umask(umask);
   try {
     return call();
   } finally {
-    if (before !== 0) process.umask(before);
+    if (before !== umask) process.umask(before);
   }
 }

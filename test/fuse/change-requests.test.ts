@@ -106,9 +106,9 @@ t.test('what a kernel asked for', async (t) => {
   const touched = { seconds, nanoseconds: 500_000_000 };
   const by = (name: string) => told.filter(([operation]) => operation === name).map(([, ...args]) => args);
   const [made] = by('mkdir');
-  t.same(made, [1n, 'made', 0o750]);
+  t.same(made, [1n, 'made', { masked: 0o750, asked: 0o750 }]);
   const [[directory, , , flags]] = by('create') as [[bigint, string, number, number]];
-  t.same(by('create'), [[directory, 'file', 0o644, flags]]);
+  t.same(by('create'), [[directory, 'file', { masked: 0o644, asked: 0o644 }, flags]]);
   t.equal(flags & 3, 1, 'O_WRONLY');
   const file = by('setattr')[0]![0];
   t.same(by('setattr'), [
@@ -117,7 +117,7 @@ t.test('what a kernel asked for', async (t) => {
     [file, { uid: 1000, gid: 1001 }],
     [file, { atime: touched, mtime: touched }],
   ]);
-  t.same(by('mknod'), [[directory, 'pipe', 0o10644, { major: 0, minor: 0 }]]);
+  t.same(by('mknod'), [[directory, 'pipe', { masked: 0o10644, asked: 0o10644 }, { major: 0, minor: 0 }]]);
   t.same(by('link'), [[file, directory, 'also']]);
   t.same(by('symlink'), [[directory, 'sym', 'to nowhere']]);
   t.same(by('rename'), [[directory, 'also', directory, 'moved', 0]]);
@@ -163,7 +163,7 @@ t.test('SETATTR changes what is marked, and nothing else', async (t) => {
 });
 
 t.test('replies', async (t) => {
-  const { operations } = recorder();
+  const { told, operations } = recorder();
   const [attributes] = (await call(
     FUSE_OPCODE.SETATTR,
     operations,
@@ -172,11 +172,16 @@ t.test('replies', async (t) => {
   t.match(fuse_attr_out.decode(attributes!), { attr_valid: 3n, attr: { size: 5n } });
 
   const body = Buffer.concat([
-    fuse_create_in.encode({ flags: 0o100302, mode: 0o100600, umask: 0o22, open_flags: 0 }),
+    fuse_create_in.encode({ flags: 0o100302, mode: 0o100662, umask: 0o22, open_flags: 0 }),
     Buffer.from('new\0'),
   ]);
   const pieces = (await call(FUSE_OPCODE.CREATE, operations, body)) as Uint8Array[];
   const bytes = Buffer.concat(pieces);
+  t.same(
+    told.find(([name]) => name === 'create')?.[3],
+    { masked: 0o640, asked: 0o662 },
+    'what the umask leaves, and what was asked for',
+  );
   t.equal(bytes.length, fuse_entry_out.sizeBytes + fuse_open_out.sizeBytes);
   t.match(fuse_entry_out.decode(bytes), { nodeid: 9n, entry_valid: 1n, attr: { ino: 3n } });
   t.match(fuse_open_out.decode(bytes.subarray(fuse_entry_out.sizeBytes)), { fh: 4n, open_flags: 2 });

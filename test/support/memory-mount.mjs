@@ -157,12 +157,14 @@ const operations = {
   create: (parent, name, mode, flags, context) => {
     const found = inodes.get(parent).children.get(text(name));
     if (found !== undefined && (flags & O_EXCL) !== 0) return EEXIST;
-    const inode = found === undefined ? add(parent, name, S_IFREG | mode, context) : inodes.get(found);
+    const inode =
+      found === undefined ? add(parent, name, S_IFREG | maskedMode(mode), context) : inodes.get(found);
     return { entry: entryOf(inode), opened: open(inode, flags) };
   },
   mknod: (parent, name, mode, { major, minor }, context) =>
-    entered(add(parent, name, mode, context, { rdevMajor: major, rdevMinor: minor })),
-  mkdir: async (parent, name, mode, context) => entered(add(parent, name, S_IFDIR | mode, context)),
+    entered(add(parent, name, maskedMode(mode), context, { rdevMajor: major, rdevMinor: minor })),
+  mkdir: async (parent, name, mode, context) =>
+    entered(add(parent, name, S_IFDIR | maskedMode(mode), context)),
   symlink: (parent, name, target, context) =>
     entered(add(parent, name, S_IFLNK | 0o777, context, { target, size: BigInt(target.length) })),
   link: (id, parent, name) => {
@@ -238,6 +240,11 @@ const operations = {
   listxattr: (id) => ({ names: [...xattrsOf(id).keys()] }),
   removexattr: (id, name) => (xattrsOf(id).delete(name) ? 0 : ENODATA),
 };
+
+/** fuse-native hands over what the umask has left. */
+function maskedMode(mode) {
+  return typeof mode === 'number' ? mode : mode.masked;
+}
 
 function xattrsOf(id) {
   const inode = inodes.get(id);
