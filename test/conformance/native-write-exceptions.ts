@@ -1,5 +1,5 @@
 /** The hard limits of driver=fuse-native for programs that write, beside those of NFSv3: as docs/operations.md lists them. */
-import { GRANTED_EXCEPTIONS, type WriteException } from './write-exceptions.ts';
+import { FGDP_EXCEPTIONS, NO_ALLOCATION, type WriteException } from './write-exceptions.ts';
 
 const MILLISECOND = 1_000_000n;
 /** Size of the file of the cases about holes (makeSparse in write/open-files.mjs). */
@@ -42,7 +42,8 @@ const OTHERWISE = [
 ];
 
 export const NATIVE_WRITE_EXCEPTIONS: readonly WriteException[] = [
-  ...GRANTED_EXCEPTIONS.filter(({ cases }) => !OTHERWISE.some((name) => cases.test(name))),
+  ...NO_ALLOCATION,
+  ...FGDP_EXCEPTIONS.filter(({ cases }) => !OTHERWISE.some((name) => cases.test(name))),
   {
     cases:
       /^(unlinked, and no name is left to see|unlinked while another name is left|rename: over an open file)$/,

@@ -42,7 +42,7 @@ function asNfstime3(nanoseconds: string): string {
 /** A list of names with one more among them. */
 const withKept = (names: unknown): unknown => ['.nfs: file', ...(names as string[])].sort();
 
-/** Holes, where bytes travel in records: a granted file is asked itself. */
+/** Holes, of a server that does not speak FGDP. */
 const HOLES: readonly WriteException[] = [
   {
     cases: /^SEEK_(DATA|HOLE) from /,
@@ -87,13 +87,17 @@ const KEPT_NAMES: readonly WriteException[] = [
   },
 ];
 
-/** What NFSv3 cannot say, and what goes by NFSv3 even where bytes are shared. */
-export const GRANTED_EXCEPTIONS: readonly WriteException[] = [
+/** Space that is asked for, without a server, or a driver, that knows of it. */
+export const NO_ALLOCATION: readonly WriteException[] = [
   {
     cases: /^fallocate( KEEP_SIZE| PUNCH_HOLE)?$/,
     reason: `${NO_PROCEDURE}: EOPNOTSUPP, which posix_fallocate(3) and cp know what to do about`,
     expected: () => ({ value: ['EOPNOTSUPP', ...UNTOUCHED] }),
   },
+];
+
+/** What neither NFSv3 nor FGDP can say, where files are granted. */
+export const GRANTED_EXCEPTIONS: readonly WriteException[] = [
   {
     cases: /^(RENAME_NOREPLACE onto nothing|RENAME_NOREPLACE of a directory)$/,
     reason: 'RFC 1813 section 3.3.14: RENAME always replaces its target; EINVAL, as NFS clients answer',
@@ -145,8 +149,11 @@ export const GRANTED_EXCEPTIONS: readonly WriteException[] = [
   },
 ];
 
+/** What neither NFSv3 nor FGDP can say. */
+export const FGDP_EXCEPTIONS: readonly WriteException[] = [...GRANTED_EXCEPTIONS, ...KEPT_NAMES];
+
 /** What NFSv3 cannot say. */
-export const NFS3_EXCEPTIONS: readonly WriteException[] = [...GRANTED_EXCEPTIONS, ...KEPT_NAMES, ...HOLES];
+export const NFS3_EXCEPTIONS: readonly WriteException[] = [...FGDP_EXCEPTIONS, ...NO_ALLOCATION, ...HOLES];
 
 /** Of an export that is read-only at the server, in a mount that is not. */
 export const READ_ONLY_EXPORT_EXCEPTIONS: readonly WriteException[] = [

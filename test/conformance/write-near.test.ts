@@ -4,15 +4,20 @@ import { cannotMountHere } from '../support/mounts.ts';
 import { FULL_SIZE } from '../trees/size.ts';
 import { GRANTED_EXCEPTIONS } from './write-exceptions.ts';
 import { writeOnOurServer, type Backend } from './write-on-our-server.ts';
-import { SHORT_RUNS } from './write-suite.ts';
+import { SHORT_RUNS, XATTR_RUNS } from './write-suite.ts';
 
 const BACKENDS: readonly Backend[] = [
-  { name: 'near, without grants', source: () => 'records', options: 'rw', runs: SHORT_RUNS },
+  {
+    name: 'near, without grants',
+    source: () => 'records',
+    options: 'rw',
+    runs: [...SHORT_RUNS, ...XATTR_RUNS],
+  },
   {
     name: 'near, with grants',
     source: () => 'tree',
     options: 'rw',
-    runs: SHORT_RUNS,
+    runs: [...SHORT_RUNS, ...XATTR_RUNS],
     exceptions: GRANTED_EXCEPTIONS,
   },
 ];

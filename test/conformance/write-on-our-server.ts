@@ -4,7 +4,7 @@ import type { Test } from 'tap';
 import { startMount } from '../support/mounts.ts';
 import { startServer, type ServerProcess } from '../support/server.ts';
 import { makePlaces } from './write-places.ts';
-import { NFS3_EXCEPTIONS, type WriteException } from './write-exceptions.ts';
+import { FGDP_EXCEPTIONS, type WriteException } from './write-exceptions.ts';
 import { unmark, writeSuite, type ProbeRun } from './write-suite.ts';
 
 /** Watchdog of a mount: all of them stand until the last has been asked. */
@@ -15,7 +15,7 @@ export interface Backend {
   readonly source: (server: ServerProcess) => string;
   readonly options: string;
   readonly runs: readonly ProbeRun[];
-  /** Default: what NFSv3 cannot say. */
+  /** Default: what neither NFSv3 nor FGDP can say. */
   readonly exceptions?: readonly WriteException[];
 }
 
@@ -33,7 +33,7 @@ export async function writeOnOurServer(t: Test, backends: readonly Backend[]): P
   });
   const mounts = [];
   for (const [index, backend] of backends.entries()) {
-    const { name, source, options, runs, exceptions = NFS3_EXCEPTIONS } = backend;
+    const { name, source, options, runs, exceptions = FGDP_EXCEPTIONS } = backend;
     const point = join(top, `mnt${index}`);
     const mount = await startMount(t, {
       source: source(server),

@@ -17,6 +17,7 @@ import { permissions } from './write/permissions.mjs';
 import { manyLinks, marked, noInodes, noSpace, overQuota, readOnly } from './write/refusals.mjs';
 import { renames } from './write/renames.mjs';
 import { errnoNames } from './write/system-calls.mjs';
+import { xattrs } from './write/xattrs.mjs';
 
 /** Longer than the tick of the clock that file systems take their times from (at most 10 ms, at 100 Hz). */
 const TICK_MS = 25;
@@ -36,6 +37,7 @@ const GROUPS = {
   overQuota,
   marked,
   manyLinks,
+  xattrs,
 };
 /** Prepared by root even where another user runs them, and not through the mount: there is much of it. */
 const PREPARED_BY_ROOT = new Set(['permissions']);

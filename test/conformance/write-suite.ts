@@ -46,6 +46,12 @@ export const WRITE_RUNS: readonly ProbeRun[] = [
 /** For what differs from another backend only in how bytes travel. */
 export const SHORT_RUNS: readonly ProbeRun[] = [{ groups: `${NAMES},data,contention` }];
 
+/** Extended attributes and ACLs, where the server has them. */
+export const XATTR_RUNS: readonly ProbeRun[] = [
+  { groups: 'xattrs' },
+  { groups: 'xattrs', who: `${USER}:${USER}:7,${GROUP}` },
+];
+
 export interface Written {
   readonly name: string;
   /** Where the probe works. */

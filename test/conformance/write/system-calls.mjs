@@ -54,6 +54,14 @@ const calls = {
   msync: libc.func('int msync(void *at, size_t length, int flags)'),
   setrlimit: libc.func('int setrlimit(int resource, const uint64_t *limits)'),
   fchmod: libc.func('int fchmod(int fd, uint32_t mode)'),
+  lsetxattr: libc.func(
+    'int lsetxattr(const char *path, const uint8_t *name, const uint8_t *value, size_t length, int flags)',
+  ),
+  lgetxattr: libc.func(
+    'int64_t lgetxattr(const char *path, const uint8_t *name, uint8_t *value, size_t length)',
+  ),
+  llistxattr: libc.func('int64_t llistxattr(const char *path, uint8_t *names, size_t length)'),
+  lremovexattr: libc.func('int lremovexattr(const char *path, const uint8_t *name)'),
 };
 
 export const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
@@ -101,6 +109,30 @@ export const pwrite = (fd, text, offset) => {
 };
 export const truncate = (path, length) => checked(calls.truncate(path, BigInt(length)));
 export const ftruncate = (fd, length) => checked(calls.ftruncate(fd, BigInt(length)));
+const XATTR_BYTES = 65_536;
+/** Names and values are bytes as latin1. */
+const named = (name) => Buffer.from(`${name}\0`, 'latin1');
+export const XATTR_CREATE = 1;
+export const XATTR_REPLACE = 2;
+
+export function setXattr(path, name, value, flags = 0) {
+  const bytes = Buffer.from(value, 'latin1');
+  return checked(calls.lsetxattr(path, named(name), bytes, bytes.length, flags));
+}
+
+export function getXattr(path, name, room = XATTR_BYTES) {
+  const value = Buffer.alloc(room);
+  const length = checked(calls.lgetxattr(path, named(name), value, room));
+  return room === 0 ? length : value.toString('latin1', 0, length);
+}
+
+export function listXattrs(path, room = XATTR_BYTES) {
+  const names = Buffer.alloc(room);
+  const length = checked(calls.llistxattr(path, names, room));
+  return room === 0 ? length : names.toString('latin1', 0, length).split('\0').slice(0, -1).sort();
+}
+
+export const removeXattr = (path, name) => checked(calls.lremovexattr(path, named(name)));
 export const fchmod = (fd, mode) => checked(calls.fchmod(fd, mode));
 
 /** Limits the size of files this process may write; `undefined` lifts the limit. SIGXFSZ must be caught before. */
