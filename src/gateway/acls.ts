@@ -4,7 +4,14 @@
  */
 import type { ServerLink } from '../client/link.ts';
 import { NFS_ACL, NFS_DFACL, type aclent, type SETACL3args } from '../nfs3/nfsacl.ts';
-import { ACCESS_ACL_XATTR, aclOfMode, aclOfXattr, DEFAULT_ACL_XATTR, xattrOfAcl } from '../nfs3/posix-acl.ts';
+import {
+  ACCESS_ACL_XATTR,
+  aclOfMode,
+  aclOfXattr,
+  DEFAULT_ACL_XATTR,
+  modeOfXattr,
+  xattrOfAcl,
+} from '../nfs3/posix-acl.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT } from './attributes.ts';
 import type { Caller } from './callers.ts';
@@ -19,6 +26,8 @@ const EACCES = 13;
 const EINVAL = 22;
 const ENODATA = 61;
 const EOPNOTSUPP = 95;
+/** Set-user-id, set-group-id, sticky. */
+const SPECIAL_BITS = 0o7000;
 
 /** Values of the two extended attributes; undefined where there is none beyond the mode. */
 export interface InodeAcls {
@@ -66,6 +75,23 @@ export class Acls {
     const acls = { version: inode.version, access: access ?? undefined, default: fallback ?? undefined };
     inode.acls = acls;
     return valueOf(acls, name);
+  }
+
+  /**
+   * The mode to be set in place of an access ACL that says no more, as cp and others set it: of a file that is known to have no
+   * ACL, and on servers that are asked about it because they may set none. Undefined where the ACL is to be set.
+   */
+  async modeInstead(
+    inode: Inode,
+    name: string,
+    value: Uint8Array,
+    caller: Caller,
+  ): Promise<number | undefined> {
+    const permissions = name === ACCESS_ACL_XATTR ? modeOfXattr(value) : undefined;
+    if (permissions === undefined) return undefined;
+    const isOurs = this.#link.session.isNearmount;
+    const known = this.known(inode, name) ?? (isOurs ? undefined : await this.ask(inode, name, caller));
+    return known === ENODATA ? (inode.attributes.mode & SPECIAL_BITS) | permissions : undefined;
   }
 
   /**

@@ -114,6 +114,11 @@ export class ExtendedAttributes {
     return { names };
   }
 
+  /** See Acls.modeInstead. */
+  modeInstead(inode: Inode, name: string, value: Uint8Array, caller: Caller): Promise<number | undefined> {
+    return this.#acls.modeInstead(inode, name, value, caller);
+  }
+
   /** @param flags of setxattr(2) */
   async set(inode: Inode, name: string, value: Uint8Array, flags: number, caller: Caller): Promise<Errno> {
     if (Acls.isName(name)) return this.#acls.set(inode, name, value, caller);

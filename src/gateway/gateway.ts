@@ -431,9 +431,13 @@ export class Gateway implements Operations {
   }
 
   setxattr(nodeId: NodeId, name: string, value: Uint8Array, flags: number, context: CallContext): Answer<0> {
-    return this.#about(nodeId, context, (inode, caller) =>
-      this.#parts.extendedAttributes.set(inode, name, value, flags, caller),
-    );
+    const { extendedAttributes, files } = this.#parts;
+    return this.#about(nodeId, context, async (inode, caller) => {
+      const mode = await extendedAttributes.modeInstead(inode, name, value, caller);
+      if (mode === undefined) return extendedAttributes.set(inode, name, value, flags, caller);
+      const reply = await files.setattr(inode, { mode }, caller);
+      return typeof reply === 'number' ? reply : 0;
+    });
   }
 
   listxattr(nodeId: NodeId, context: CallContext): Answer<{ readonly names: readonly string[] }> {

@@ -59,6 +59,8 @@ const XATTR_HEADER_BYTES = 4;
 const XATTR_ENTRY_BYTES = 8;
 const UNDEFINED_ID = 0xffffffff;
 const PERMISSION_BITS = 7;
+/** Of an entry that is missing: more than there can be. */
+const NO_PERMISSIONS = 8;
 /** Owner, owning group, others: what the mode says already. */
 const MINIMAL_ENTRIES = 3;
 
@@ -128,6 +130,15 @@ export function aclOfXattr(value: Uint8Array, owner: AclOwner, isDefault: boolea
     list.splice(2, 0, { type: ACL_MASK | flag, id: 0, perm: group.perm });
   }
   return list;
+}
+
+/** The permissions of an access ACL that says no more than a mode; undefined for one that says more, or none. */
+export function modeOfXattr(value: Uint8Array): number | undefined {
+  const entries = parseXattr(value);
+  const permOf = (tag: number): number => entries?.find((entry) => entry.tag === tag)?.perm ?? NO_PERMISSIONS;
+  const perms = [permOf(ACL_USER_OBJ), permOf(ACL_GROUP_OBJ), permOf(ACL_OTHER)];
+  if (entries?.length !== MINIMAL_ENTRIES || perms.some((perm) => perm > PERMISSION_BITS)) return undefined;
+  return perms.reduce((mode, perm) => (mode << 3) | perm, 0);
 }
 
 /**

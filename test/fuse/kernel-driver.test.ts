@@ -148,12 +148,17 @@ t.test(
     kernel.send(FUSE_OPCODE.INIT, 2n, init(45, everything));
     const answer = fuse_init_out.decode((await kernel.reply()).body);
     const flags = BigInt(answer.flags) | (BigInt(answer.flags2) << 32n);
-    for (const name of ['ATOMIC_O_TRUNC', 'BIG_WRITES', 'HANDLE_KILLPRIV_V2', 'AUTO_INVAL_DATA'] as const) {
+    for (const name of [
+      'ATOMIC_O_TRUNC',
+      'BIG_WRITES',
+      'DONT_MASK',
+      'HANDLE_KILLPRIV_V2',
+      'AUTO_INVAL_DATA',
+    ] as const) {
       t.not(flags & FUSE_INIT_FLAG[name], 0n, name);
     }
     const refused = {
       POSIX_LOCKS: 1n << 1n,
-      DONT_MASK: 1n << 6n,
       FLOCK_LOCKS: 1n << 10n,
       WRITEBACK_CACHE: 1n << 16n,
       SECURITY_CTX: 1n << 32n,

@@ -1,5 +1,13 @@
 import t from 'tap';
-import { aclOfMode, aclOfXattr, xattrOfAcl, xattrToSet } from '../../src/nfs3/posix-acl.ts';
+import {
+  aclOfMode,
+  aclOfXattr,
+  modeOfXattr,
+  modeSent,
+  modeToSend,
+  xattrOfAcl,
+  xattrToSet,
+} from '../../src/nfs3/posix-acl.ts';
 
 const OWNER = { uid: 10, gid: 20 };
 const NONE = 0xffffffff;
@@ -88,4 +96,21 @@ t.test('what is to be set may be a mode', async (t) => {
   t.strictSame(xattrToSet(aclOfXattr(EXTENDED, OWNER, true) ?? []), EXTENDED);
   t.equal(xattrToSet([]), null);
   t.equal(xattrToSet([{ type: 1, id: 0, perm: 7 }]), undefined);
+});
+
+t.test('an ACL that says no more than a mode is one', async (t) => {
+  t.equal(modeOfXattr(xattr([1, 6, NONE], [4, 4, NONE], [32, 1, NONE])), 0o641);
+  t.equal(modeOfXattr(xattr([1, 0, NONE], [4, 0, NONE], [32, 0, NONE])), 0);
+  t.equal(modeOfXattr(EXTENDED), undefined);
+  t.equal(modeOfXattr(xattr([1, 6, NONE], [4, 4, NONE], [4, 1, NONE])), undefined, 'nothing about others');
+  t.equal(modeOfXattr(xattr([1, 6, NONE], [4, 8, NONE], [32, 1, NONE])), undefined, 'unknown permissions');
+  t.equal(modeOfXattr(Buffer.alloc(3)), undefined);
+});
+
+t.test('a mode goes with what the umask has taken off', async (t) => {
+  const sent = modeToSend(0o2640, 0o2666);
+  t.equal(sent & 0o7777, 0o2640, 'who does not know of it takes what is left');
+  t.same(modeSent(sent), { mode: 0o2666, umask: 0o026 });
+  t.same(modeSent(modeToSend(0, 0o777)), { mode: 0o777, umask: 0o777 });
+  t.same(modeSent(0o100644), { mode: 0o644, umask: 0 }, 'a mode alone');
 });
