@@ -10,6 +10,7 @@ import {
 } from '../system/attributes.ts';
 import { seek } from '../system/files.ts';
 import { readFully } from '../system/read-file.ts';
+import { checkSpaceRange, fallocateHere, fallocateOnPool, type SpaceRange } from '../system/space.ts';
 import { MAPPED_READ_BYTES_MAX } from './limits.ts';
 
 /** Reads that are answered at once share this memory: their bytes are good until the next of them. */
@@ -85,16 +86,21 @@ export class GrantedFile {
   }
 
   /** ftruncate(2), where the grant is for writing. Rejects with a system error. */
-  async truncate(sizeBytes: bigint): Promise<void> {
-    // Opened for as long as it takes: as long as somebody can write a file, nobody executes it (ETXTBSY).
-    const fd = openSync(`/proc/self/fd/${this.descriptor}`, 'r+');
-    try {
+  truncate(sizeBytes: bigint): Promise<void> {
+    return this.#openToWrite(async (fd) => {
       // Freeing a large file takes its time.
-      if (sizeBytes <= BigInt(Number.MAX_SAFE_INTEGER)) await this.#held(ftruncateOf(fd, Number(sizeBytes)));
+      if (sizeBytes <= BigInt(Number.MAX_SAFE_INTEGER)) await ftruncateOf(fd, Number(sizeBytes));
       else ftruncateSync(fd, sizeBytes);
-    } finally {
-      closeSync(fd);
-    }
+    });
+  }
+
+  /** fallocate(2), where the grant is for writing. Rejects with a system error. */
+  allocate(range: SpaceRange): Promise<void> {
+    return this.#openToWrite(async (fd) => {
+      checkSpaceRange(range);
+      // What went wrong on the pool is told here.
+      if (!(await fallocateOnPool(fd, range))) fallocateHere(fd, range);
+    });
   }
 
   /**
@@ -113,6 +119,16 @@ export class GrantedFile {
     if (this.#released) return;
     this.#released = true;
     this.#closeIfDone();
+  }
+
+  /** Opens the file for as long as it takes: as long as somebody can write it, nobody executes it (ETXTBSY). */
+  async #openToWrite(act: (fd: number) => Promise<void>): Promise<void> {
+    const fd = openSync(`/proc/self/fd/${this.descriptor}`, 'r+');
+    try {
+      await act(fd);
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** Keeps the descriptor open until a call is over. */

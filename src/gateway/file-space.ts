@@ -5,10 +5,12 @@
 import { FileCalls, type ChangeAnswer, type SpaceRange } from '../client/file-calls.ts';
 import type { ServerLink, Waiter } from '../client/link.ts';
 import type { Interruptible } from './dirty-bytes.ts';
+import { errnoOfSystemError } from './held-errors.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
 import { COPY_ASKED_BYTES_MAX } from './limits.ts';
 import type { OpenFile } from './open-file.ts';
+import { writableIn, type HeldFile } from './open-inode.ts';
 import type { Errno, Outcome } from './operations.ts';
 import type { Author } from './write-author.ts';
 
@@ -58,6 +60,9 @@ export class FileSpace {
   async allocate(file: OpenFile, range: SpaceRange, waiter: Interruptible): Promise<Errno> {
     const { author, inode } = file;
     if (author === undefined) return EBADF;
+    const held = writableIn(inode.open);
+    // The file itself is at hand, whatever its mode is now, and whether it has a name or not.
+    if (held !== undefined) return unlessInterrupted(this.#allocateHeld(file, held, range), waiter);
     const done = await this.#change(file, author, waiter, (asker) =>
       this.#calls.allocate(inode.handle, range, asker),
     );
@@ -78,7 +83,9 @@ export class FileSpace {
   ): Promise<Outcome<{ readonly copiedBytes: number }>> {
     const { author, inode } = to;
     if (author === undefined) return EBADF;
-    if (author.key !== from.caller.key) return EOPNOTSUPP;
+    // Of files without a name the server knows nothing.
+    const isNameless = [from, to].some((file) => file.inode.attributes.nlink === 0);
+    if (author.key !== from.caller.key || isNameless) return EOPNOTSUPP;
     const asked = lengthBytes < COPY_ASKED_BYTES_MAX ? lengthBytes : BigInt(COPY_ASKED_BYTES_MAX);
     const source = { handle: from.inode.handle, offset: fromOffset };
     const target = { handle: inode.handle, offset: toOffset };
@@ -90,6 +97,16 @@ export class FileSpace {
       : copy());
     if (typeof copied === 'number') return copied;
     return copied.value > asked ? EIO : { copiedBytes: Number(copied.value) };
+  }
+
+  async #allocateHeld({ inode }: OpenFile, { file }: HeldFile, range: SpaceRange): Promise<Errno> {
+    try {
+      await file.allocate(range);
+    } catch (error) {
+      return errnoOfSystemError(error);
+    }
+    this.#knowledge.look(inode);
+    return 0;
   }
 
   /** Changes a file in the name of who has opened it, with everything that was written before on stable storage. */

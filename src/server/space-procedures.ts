@@ -8,8 +8,9 @@ import type { Handlers } from '../rpc/program.ts';
 import type { FileStatus } from '../store/operations.ts';
 import { allocate, copy, seekIn } from '../store/space-operations.ts';
 import type { Store, StoreNode } from '../store/store.ts';
+import { asking } from './asking.ts';
 import { attributesOf, fattr3ToSend, postOpAttributes } from './attributes.ts';
-import type { ServerContext } from './client-session.ts';
+import type { ClientSession, ServerContext } from './client-session.ts';
 import { StatusError } from './outcome.ts';
 import { onFile, type Target } from './target.ts';
 import { onFileAsync, wccOf } from './write-procedures.ts';
@@ -21,10 +22,16 @@ function after(node: StoreNode, status: FileStatus): fattr3 | null {
   return status.nlink === 0 ? null : fattr3ToSend(node, node.handle, status);
 }
 
+/** Other guests are told; also of what failed half way. */
+function changed(session: ClientSession, { node }: Target): void {
+  asking(session, () => node.store.ownChanges?.changedHere(node.handle));
+}
+
 export function spaceProcedures(store: Store): Pick<Handlers<typeof FGDP_PROCEDURES, ServerContext>, Names> {
   const copyTo = async (
     found: Target,
     { source, source_offset, offset, count }: COPYargs,
+    { session }: ServerContext,
   ): Promise<COPYres> => {
     const from = store.resolveStatus(source.data);
     // Exports need not squash the caller alike.
@@ -36,7 +43,9 @@ export function spaceProcedures(store: Store): Pick<Handlers<typeof FGDP_PROCEDU
       { found: from, offset: source_offset },
       { found, offset },
       countBytes,
-    );
+    ).finally(() => {
+      changed(session, found);
+    });
     return {
       status: NFS3_OK,
       wcc: wccOf(after(found.node, copied.status)),
@@ -51,7 +60,9 @@ export function spaceProcedures(store: Store): Pick<Handlers<typeof FGDP_PROCEDU
         file,
         context,
         async (found) => {
-          const status = await allocate(found.identity, found, { mode, offset, length });
+          const status = await allocate(found.identity, found, { mode, offset, length }).finally(() => {
+            changed(context.session, found);
+          });
           return { status: NFS3_OK, wcc: wccOf(after(found.node, status)) };
         },
         (status, attributes) => ({ status, wcc: wccOf(attributes) }),
@@ -72,7 +83,7 @@ export function spaceProcedures(store: Store): Pick<Handlers<typeof FGDP_PROCEDU
         store,
         args.file,
         context,
-        (found) => copyTo(found, args),
+        (found) => copyTo(found, args, context),
         (status, attributes) => ({ status, wcc: wccOf(attributes) }),
       ),
   };

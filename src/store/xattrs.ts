@@ -78,6 +78,7 @@ export function setUserXattr(
   runAs(identity, () => {
     setXattr(node.fd, name, value, flags);
   });
+  node.store.ownChanges?.changedHere(node.handle);
 }
 
 export function removeUserXattr(identity: Identity, node: StoreNode, key: Uint8Array): void {
@@ -85,4 +86,5 @@ export function removeUserXattr(identity: Identity, node: StoreNode, key: Uint8A
   runAs(identity, () => {
     removeXattr(node.fd, name);
   });
+  node.store.ownChanges?.changedHere(node.handle);
 }

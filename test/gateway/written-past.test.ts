@@ -22,6 +22,7 @@ import { context, keepRunning, mountBefore, writeData, WritingServer } from './w
 const EIO = 5;
 const EBADF = 9;
 const EACCES = 13;
+const EINVAL = 22;
 const BACKING = 7;
 const NANOSECONDS = 1_000_000_000n;
 const { O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants;
@@ -188,5 +189,9 @@ t.test('a file without a name is changed here: the server knows it no more', asy
   answered(await gateway.setattr(nodeId, { size: 3n }, context()));
   t.equal(readFileSync(fd, 'utf8'), 'as ');
   t.equal((await open(O_RDWR)).backingId, BACKING, 'opened again by its descriptor (/proc/PID/fd)');
+  const range = { mode: 0, offset: 0n, length: 8_192n };
+  t.equal(await gateway.fallocate(fileHandle, range, context()), 0, 'space is had here, too');
+  t.equal(answered(await gateway.getattr(nodeId, context())).attributes.size, 8_192n);
+  t.equal(await gateway.fallocate(fileHandle, { ...range, length: 0n }, context()), EINVAL);
   t.equal(await gateway.flush(fileHandle, context()), 0);
 });
