@@ -57,7 +57,6 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
 
 /** What need not be there on a mount; EXIT_NOT_SUPPORTED then. */
 const MAY_BE_MISSING: Readonly<Record<string, string>> = {
-  xattr: 'extended attributes cannot be set on every mount',
 };
 
 /** Exit statuses of stress-ng(1). */
