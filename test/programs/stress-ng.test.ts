@@ -56,8 +56,7 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
 };
 
 /** What need not be there on a mount; EXIT_NOT_SUPPORTED then. */
-const MAY_BE_MISSING: Readonly<Record<string, string>> = {
-};
+const MAY_BE_MISSING: Readonly<Record<string, string>> = {};
 
 /** Exit statuses of stress-ng(1). */
 const SUCCESS = 0;
