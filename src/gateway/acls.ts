@@ -12,7 +12,7 @@ import {
   modeOfXattr,
   xattrOfAcl,
 } from '../nfs3/posix-acl.ts';
-import { NFS3_OK } from '../nfs3/status.ts';
+import { NFS3_OK, NFSSTAT3, type nfs3error } from '../nfs3/status.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT } from './attributes.ts';
 import type { Caller } from './callers.ts';
 import type { Inode } from './inodes.ts';
@@ -137,6 +137,8 @@ export class Acls {
     if (reply === undefined) return EOPNOTSUPP;
     if (reply.status !== NFS3_OK) {
       this.#knowledge.learn(inode, reply.obj_attributes);
+      // Servers that know ACLs and can set none say so in their own ways: nfs-ganesha by EIO.
+      if (!isOurs && CANNOT_SET.has(reply.status)) return EOPNOTSUPP;
       return this.#knowledge.failed(inode, reply.status);
     }
     inode.acls = undefined;
@@ -166,6 +168,12 @@ export class Acls {
     };
   }
 }
+
+const CANNOT_SET: ReadonlySet<nfs3error> = new Set<nfs3error>([
+  NFSSTAT3.NFS3ERR_IO,
+  NFSSTAT3.NFS3ERR_NOTSUPP,
+  NFSSTAT3.NFS3ERR_SERVERFAULT,
+]);
 
 const NO_LIST = { count: 0, entries: [] } as const;
 

@@ -27,6 +27,8 @@ const EINTR = 4;
 const EIO = 5;
 const ESTALE = 116;
 const MODE_BITS = 0o7777;
+/** So often is asked for attributes of a file that changes all the time. */
+const ASKS_MAX = 4;
 const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const S_IXGRP = 0o010;
@@ -181,8 +183,13 @@ export class AttributeSetting {
 
   async #ask(inode: Inode, caller: Caller): Promise<Outcome<AttributesReply>> {
     if (inode.remainingMs > 0) return inode.reply();
-    const askedMs = performance.now();
-    const reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
+    let askedMs = performance.now();
+    let reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
+    // What is known is older still.
+    for (let asks = 1; asks < ASKS_MAX && inode.wasChangedSince(askedMs); asks += 1) {
+      askedMs = performance.now();
+      reply = await this.#link.nfs('GETATTR', { object: { data: inode.handle } }, caller);
+    }
     if (reply.status !== NFS3_OK) {
       const errno = this.#knowledge.failed(inode, reply.status);
       // Whoever is still in a removed directory, or has the file open, may look at it: it is as it was, without a link.

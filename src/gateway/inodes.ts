@@ -228,6 +228,11 @@ export class Inode {
     this.#changedMs = performance.now();
   }
 
+  /** Whether the file was changed, or said to be, since a moment on the clock of performance.now(): see update. */
+  wasChangedSince(askedMs: number): boolean {
+    return askedMs < this.#changedMs;
+  }
+
   /** How long the attributes are still believed, in milliseconds; 0 when they must be fetched. */
   get remainingMs(): number {
     if (this.open?.made?.isKeeping === true) return 0;

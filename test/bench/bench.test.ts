@@ -11,7 +11,7 @@ const BENCH = fileURLToPath(new URL('../../.bench/bench/main.js', import.meta.ur
 const LIMIT_MS = 400_000;
 const READING = ['sequential', 'pread', 'mmap', 'small-files', 'stat', 'list'];
 const WRITING = ['write', 'write-fsync', 'random-write', 'untar'];
-const WRITERS = ['plain', 'records', 'network', 'bindfs', 'sshfs', 'rclone'];
+const WRITERS = ['plain', 'passthrough', 'records', 'network', 'bindfs', 'sshfs', 'rclone'];
 /** Who needs nothing that is not here. Passthrough and what builds on it depend on the file system. */
 const ALWAYS = ['plain', 'records', 'network'];
 const NAMES = [

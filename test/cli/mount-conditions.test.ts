@@ -35,7 +35,11 @@ t.test('cto asks at every open, nocto while attributes are believed does not', {
     ['nocto', 0, 'contents'],
   ] as const) {
     writeFileSync(join(top, 'tree/file'), 'contents');
-    const mount = await startMount(t, { source, point: join(top, option), options: `${option},actimeo=600` });
+    const mount = await startMount(t, {
+      source,
+      point: join(top, option),
+      options: `${option},actimeo=600,nopush`,
+    });
     const worker = await startWorker(t, mount.point);
     t.same(await worker.ask({ op: 'readFile', name: 'file' }), { value: 'contents' });
     const before = (await mount.status()).calls.ACCESS ?? 0;

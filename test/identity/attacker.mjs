@@ -2,7 +2,7 @@
 // outcome of each try. Argument: {"socket", "files", "claims": [{"uid", "gid", "groups"}], "forged": [hex]}
 import { Buffer } from 'node:buffer';
 import { GuestChannel } from '../../dist/fgdp/channel.js';
-import { FGDP_PROGRAM } from '../../dist/fgdp/program.js';
+import { FGDP_PROGRAM, GRANT_WANTS } from '../../dist/fgdp/program.js';
 import { MOUNT_PROGRAM } from '../../dist/nfs3/mount.js';
 import { NFS_PROGRAM } from '../../dist/nfs3/nfs.js';
 import { authShort, authSys } from '../../dist/rpc/auth.js';
@@ -59,7 +59,7 @@ for (const { uid, gid, groups } of claims) {
           data = Uint8Array.from(found.object.data);
         }
         const read = await call(NFS_PROGRAM, 'READ', { file: { data }, offset: 0n, count: 100 }, who);
-        const grant = await call(FGDP_PROGRAM, 'GRANT', { file: { data } }, who);
+        const grant = await call(FGDP_PROGRAM, 'GRANT', { file: { data }, wants: GRANT_WANTS.READ }, who);
         const granted = grant.status === 0 && grant.body.grant === 0 ? ', granted' : '';
         const got = read.status === 0 ? Buffer.concat(read.data).toString() : `READ ${read.status}`;
         return `${got}${granted}`;
