@@ -89,9 +89,15 @@ export class Acls {
   ): Promise<number | undefined> {
     const permissions = name === ACCESS_ACL_XATTR ? modeOfXattr(value) : undefined;
     if (permissions === undefined) return undefined;
+    const isNone = await this.#lacks(inode, name, caller);
+    return isNone ? (inode.attributes.mode & SPECIAL_BITS) | permissions : undefined;
+  }
+
+  /** Whether there is no such ACL; servers of ours, which can set them, are not asked only for that. */
+  async #lacks(inode: Inode, name: string, caller: Caller): Promise<boolean> {
     const isOurs = this.#link.session.isNearmount;
     const known = this.known(inode, name) ?? (isOurs ? undefined : await this.ask(inode, name, caller));
-    return known === ENODATA ? (inode.attributes.mode & SPECIAL_BITS) | permissions : undefined;
+    return known === ENODATA;
   }
 
   /**
@@ -105,6 +111,9 @@ export class Acls {
     if (type === S_IFLNK) return EOPNOTSUPP;
     const isDefault = name === DEFAULT_ACL_XATTR;
     if (isDefault && type !== S_IFDIR) return value === undefined ? 0 : EACCES;
+    // cp(1) takes away what is not there from each directory that it makes; servers that can set no ACLs fail at it.
+    const takesAway = value === undefined || aclOfXattr(value, inode.attributes, isDefault)?.length === 0;
+    if (takesAway && (await this.#lacks(inode, name, caller))) return 0;
     const writer = inode.open?.writer;
     const send = (): Promise<Errno> =>
       caller.signal.aborted ? Promise.resolve(EINTR) : this.#send(inode, isDefault, value, caller);
@@ -137,7 +146,7 @@ export class Acls {
     if (reply === undefined) return EOPNOTSUPP;
     if (reply.status !== NFS3_OK) {
       this.#knowledge.learn(inode, reply.obj_attributes);
-      // Servers that know ACLs and can set none say so in their own ways: nfs-ganesha by EIO.
+      // Servers that know ACLs and can set none say so in their own ways.
       if (!isOurs && CANNOT_SET.has(reply.status)) return EOPNOTSUPP;
       return this.#knowledge.failed(inode, reply.status);
     }
