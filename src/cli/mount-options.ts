@@ -71,7 +71,7 @@ Mount options (-o NAME[=VALUE],...; of those that contradict each other the last
   actimeo=N                      all four, seconds
   noac                           keep no attributes
   push | nopush                  have the server tell of changes, and keep attributes and names for an hour, or for
-                                 what acregmax and acdirmax say, or do without (default: push)
+                                 what acregmax and acdirmax say, or do without (default: nopush)
   cto | nocto                    ask the server at every open, or believe attributes for their time (default: cto)
   port=N mountport=N             TCP ports of NFS and MOUNT for nfs:// sources (default: 2049, and the same)
   resvport | noresvport          connect from a source port of 512 to 1023, or from any (default: noresvport)
@@ -100,7 +100,7 @@ export function isUnknownMountOption(item: string): boolean {
  */
 export function parseMountOptions(lists: readonly string[]): MountOptions {
   let times: AttributeTimes = DEFAULT_ATTRIBUTE_TIMES;
-  let push = true;
+  let push = false;
   let coverageTimes = DEFAULT_COVERAGE_TIMES;
   let rsizeBytes = RSIZE_MAX_BYTES;
   let wsizeBytes = WSIZE_MAX_BYTES;

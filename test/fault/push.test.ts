@@ -24,7 +24,9 @@ async function scene(t: Test, options: string) {
   writeFileSync(join(made.tree, 'f'), 'one\n');
   mkdirSync(join(made.tree, 'd'));
   const server = await made.serve();
-  const mount = await made.mount({ options });
+  const mount = await made.mount({
+    options: options.includes('push') ? options : options === '' ? 'push' : `push,${options}`,
+  });
   const worker = await startWorker(t, made.point);
   return { ...made, server, mount, worker };
 }
