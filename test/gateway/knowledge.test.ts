@@ -119,9 +119,11 @@ t.test('what was asked before a change of ours does not undo it', async (t) => {
   const asking = gateway.getattr(ROOT, context());
   await new Promise(setImmediate);
   await ok(gateway.mkdir(ROOT, bytes('b'), 0o700, context()));
-  answer();
-  await asking;
+  // It is asked again.
   isHeld = false;
+  answer();
+  const { attributes: asked } = await ok(asking);
+  t.equal(asked.mtime.seconds, server.root.attributes.mtime.seconds);
   const { attributes } = await ok(gateway.getattr(ROOT, context()));
   t.equal(attributes.mtime.seconds, server.root.attributes.mtime.seconds);
 });
