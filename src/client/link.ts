@@ -6,7 +6,6 @@ import type { GETACL3res, SETACL3args, SETACL3res } from '../nfs3/nfsacl.ts';
 import { NFSSTAT3 } from '../nfs3/status.ts';
 import { freshXid } from '../rpc/caller.ts';
 import type { opaque_auth } from '../rpc/auth.ts';
-import type { WideCredential } from './credential.ts';
 import { RpcError } from '../rpc/error.ts';
 import type { ArgsOf, Procedures, Program, ResultOf } from '../rpc/program.ts';
 import {
@@ -15,50 +14,12 @@ import {
   RECONNECT_PAUSE_MIN_MS,
   ROUTE_RECHECK_MS,
 } from './limits.ts';
+import type { LinkEvents, RetryOptions, RetryPauses, SessionOpener, Waiter } from './link-options.ts';
 import { LOCK_CALLS, type LockProcedure } from './lock-calls.ts';
 import { OnceSlots } from './once-slots.ts';
 import type { GrantOutcome, GrantWish, MapOutcome, Session } from './session.ts';
 
-/** Retry rules under NFS's own names: nfs(5). */
-export interface RetryOptions {
-  /** True (default): wait for the server as long as it takes. False ("soft"): fail after the retransmissions. */
-  readonly hard: boolean;
-  /** How long a transmission may stay unanswered before the connection counts as dead, in milliseconds. */
-  readonly timeoutMs: number;
-  /** Retransmissions before a soft mount gives up. */
-  readonly retransmissions: number;
-  /** Other pauses than those of limits.ts. */
-  readonly pauses?: RetryPauses | undefined;
-}
-
-/** In milliseconds; defaults in limits.ts. */
-export interface RetryPauses {
-  readonly jukeboxMs?: number;
-  readonly reconnectMinMs?: number;
-  readonly reconnectMaxMs?: number;
-  readonly recheckMs?: number;
-}
-
-/** Who waits for a call. */
-export interface Waiter {
-  readonly credential: opaque_auth;
-  /** Set for a caller with more groups than the credential holds. */
-  readonly wide?: WideCredential | undefined;
-  /** Read only where waiting may be long, so that it can be made on demand. */
-  readonly signal: AbortSignal;
-}
-
-export interface LinkEvents {
-  readonly onLost: (reason: RpcError) => void;
-  readonly onRestored: (session: Session) => void;
-  /** A try failed; called for each, with the pause before the next. */
-  readonly onTryFailed: (error: Error, pauseMs: number) => void;
-  /** A caller has more groups than the server takes; called once. */
-  readonly onGroupsCut?: (caller: WideCredential) => void;
-}
-
-/** Opens a session over the best route that works now. `better` limits it to routes better than the one in use. */
-export type SessionOpener = (better?: Session) => Promise<Session | undefined>;
+export type { LinkEvents, RetryOptions, RetryPauses, SessionOpener, Waiter };
 
 /** Timers may end this much early, in milliseconds. */
 const TIMER_SLACK_MS = 5;

@@ -72,7 +72,8 @@ export class AttributeSetting {
       // The kernel writes as this process, which keeps set-id bits; no matter who writes, they go.
       const known = Number(held.file.status().mode);
       const mode = withoutSetIds(known);
-      if (mode !== (known & MODE_BITS)) held.file.change({ mode });
+      const failed = mode === (known & MODE_BITS) ? 0 : await changeHeld(held, { mode });
+      if (failed !== 0) return failed;
     } else if (dropsSetIds) {
       // Where nothing else is asked for, the server has not been asked at all: as chown(2) of nothing.
       const isAlone = !isAboutInode(changes) && changes.size === undefined;

@@ -10,6 +10,7 @@ import { Coverage, type CoverageTimes } from './coverage.ts';
 import { Creations } from './creations.ts';
 import type { DirtyBytes } from './dirty-bytes.ts';
 import { ExtendedAttributes } from './extended-attributes.ts';
+import { FileLocks } from './file-locks.ts';
 import { InodeTable } from './inodes.ts';
 import { Knowledge } from './knowledge.ts';
 import { KnownDirectories } from './known-directories.ts';
@@ -69,6 +70,7 @@ export interface GatewayParts extends ChangeParts {
   readonly extendedAttributes: ExtendedAttributes;
   readonly listings: Listings;
   readonly locks: Locks;
+  readonly fileLocks: FileLocks;
   readonly lookups: Lookups;
   readonly creations: Creations;
   readonly changes: NameChanges;
@@ -113,6 +115,7 @@ export function makeParts(options: GatewayOptions, dependencies: GatewayDependen
   return {
     ...parts,
     locks,
+    fileLocks: new FileLocks(files, locks),
     callers: new Callers(processOf),
     files,
     extendedAttributes: new ExtendedAttributes(link, knowledge, routes.why),

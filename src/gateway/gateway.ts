@@ -1,7 +1,6 @@
 /** The file system behind the mount: FUSE operations in terms of NFS calls, grants and caches. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { errnoOfRpcError } from '../client/errno.ts';
-import { LOCK_END_MAX, LOCK_KIND } from '../client/lock-calls.ts';
 import type { Session } from '../client/session.ts';
 import { NFS3_OK } from '../nfs3/status.ts';
 import { checkAccess } from './access-checks.ts';
@@ -41,11 +40,8 @@ import { StatusError } from './status-error.ts';
 
 const EIO = 5;
 const EBADF = 9;
-const EINVAL = 22;
 const ENAMETOOLONG = 36;
 const ESTALE = 116;
-/** fcntl(2), as FileLock has it. */
-const F_UNLCK = 2;
 
 export class Gateway implements Operations {
   readonly #options: GatewayOptions;
@@ -226,31 +222,19 @@ export class Gateway implements Operations {
   }
 
   flush(fileHandle: bigint, context: CallContext, lockOwner?: bigint): Answer<0> {
-    const { files, locks } = this.#parts;
+    const { files, fileLocks } = this.#parts;
     const inode = files.inodeOf(fileHandle);
     if (inode === undefined) return EBADF;
-    const owner = lockOwner === undefined ? undefined : { kind: LOCK_KIND.POSIX, id: lockOwner };
-    if (owner === undefined || !locks.has(inode, owner)) {
-      if (files.hasNothingToFlush(fileHandle)) return 0;
-      return this.#guard(() => files.flush(fileHandle, context));
-    }
-    return this.#guard(async () => {
-      try {
-        return await files.flush(fileHandle, context);
-      } finally {
-        // Whatever became of what was written, and whoever gave up waiting.
-        await locks.unlock(inode, owner, 0n, LOCK_END_MAX, context);
-      }
-    });
+    if (fileLocks.hasNothingToFlush(inode, fileHandle, lockOwner)) return 0;
+    return this.#guard(() => fileLocks.flush(inode, fileHandle, lockOwner, context));
   }
 
   getlk(fileHandle: bigint, owner: bigint, lock: FileLock, context: CallContext): Answer<FileLock> {
     const inode = this.#parts.files.inodeOf(fileHandle);
     if (inode === undefined) return EBADF;
-    if (lock.type === F_UNLCK) return EINVAL;
-    const wanted = { ...lock, type: lock.type };
-    const id = { kind: LOCK_KIND.POSIX, id: owner };
-    return this.#guard(() => this.#parts.locks.test(inode, id, wanted, this.#caller(context, inode)));
+    return this.#guard(async () =>
+      this.#parts.fileLocks.test(inode, owner, lock, this.#caller(context, inode)),
+    );
   }
 
   setlk(
@@ -261,16 +245,12 @@ export class Gateway implements Operations {
     waits: boolean,
     context: CallContext,
   ): Answer<0> {
-    const { files, locks } = this.#parts;
+    const { files, fileLocks } = this.#parts;
     const inode = files.inodeOf(fileHandle);
     if (inode === undefined) return EBADF;
-    const isFlock = kind === 'flock';
-    const id = { kind: isFlock ? LOCK_KIND.FLOCK : LOCK_KIND.POSIX, id: owner };
-    const [start, end] = isFlock ? [0n, LOCK_END_MAX] : [lock.start, lock.end];
-    const { type, pid } = lock;
-    if (type === F_UNLCK) return this.#guard(() => locks.unlock(inode, id, start, end, context));
-    const wanted = { type, start, end, pid };
-    return this.#guard(() => locks.lock(inode, fileHandle, id, wanted, waits, this.#caller(context, inode)));
+    const asker = { kind, id: owner };
+    const caller = this.#caller(context, inode);
+    return this.#guard(() => fileLocks.set(inode, fileHandle, asker, lock, waits, caller));
   }
 
   fsync(fileHandle: bigint, dataOnly: boolean, context: CallContext): Answer<0> {

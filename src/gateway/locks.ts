@@ -8,19 +8,17 @@ import {
   LOCK_KIND,
   LOCK_STAT,
   LOCK_TYPE,
-  LockRanges,
   TEST_STAT,
   type LockRange,
   type LOCKargs,
   type LOCKres,
-  type lock_kind,
   type lock_stat,
-  type lock_type,
 } from '../client/lock-calls.ts';
 import type { Session } from '../client/session.ts';
 import { errnoOfStatus } from '../nfs3/errno.ts';
 import { NFS3_OK, NFSSTAT3 } from '../nfs3/status.ts';
 import type { Inode } from './inodes.ts';
+import { inTurn, LockHolders, type Holder, type LockOwner, type LockWanted } from './lock-holders.ts';
 import { unlessInterrupted } from './interruption.ts';
 import { LOCK_RETRY_MS } from './limits.ts';
 import type { Errno, FileLock, KernelServices, Outcome } from './operations.ts';
@@ -35,19 +33,6 @@ const ENOLCK = 37;
 /** fcntl(2), as FileLock has it; F_RDLCK and F_WRLCK are LOCK_TYPE. */
 const F_UNLCK = 2;
 
-/** Who asks for a lock: a process (POSIX) or an open file, by the kernel's number. */
-export interface LockOwner {
-  readonly kind: lock_kind;
-  readonly id: bigint;
-}
-
-export interface LockWanted {
-  readonly type: lock_type;
-  readonly start: bigint;
-  readonly end: bigint;
-  readonly pid: number;
-}
-
 export interface LocksOptions {
   readonly link: ServerLink;
   /** How the server tells of locks that were waited for; without it locks stay local to the mount. */
@@ -57,30 +42,6 @@ export interface LocksOptions {
   /** A file was locked: others may have changed it until now. */
   readonly onAcquired: (inode: Inode) => void;
   readonly onWarning: (message: string, error: unknown) => void;
-}
-
-/** What one owner has on one file. */
-interface Holder {
-  readonly owner: LockOwner;
-  readonly file: LockedFile;
-  readonly ranges: LockRanges;
-  /** The open files by which it has locked, as the kernel numbers them: the last one's end is the end of the locks. */
-  readonly through: Set<bigint>;
-  /** Calls about it are made one after the other. */
-  turn: Promise<unknown>;
-  /** Steps that were begun and have not ended. */
-  steps: number;
-  /** The server gave up what it had; locking fails until it has unlocked. */
-  isLost: boolean;
-  /** The server may have more of it than is known here. */
-  isUncertain: boolean;
-  credential: Waiter['credential'];
-}
-
-interface LockedFile {
-  readonly key: string;
-  readonly handle: Uint8Array;
-  readonly holders: Map<string, Holder>;
 }
 
 /** A request that the server may have put in its queue. */
@@ -93,7 +54,7 @@ interface Waiting {
 
 export class Locks {
   readonly #options: LocksOptions;
-  readonly #files = new Map<string, LockedFile>();
+  readonly #holders = new LockHolders();
   readonly #waiting = new Map<bigint, Waiting>();
   /** Whether the kernel was told to ask here: the server could exclude other guests when the mount was made. */
   readonly isShared: boolean;
@@ -112,9 +73,7 @@ export class Locks {
   /** Ranges that programs of this mount have locked. */
   get held(): number {
     let held = 0;
-    for (const { holders } of this.#files.values()) {
-      for (const { ranges } of holders.values()) held += ranges.size;
-    }
+    for (const { ranges } of this.#holders.all()) held += ranges.size;
     return held;
   }
 
@@ -163,9 +122,9 @@ export class Locks {
     waits: boolean,
     waiter: Waiter,
   ): Promise<Errno> {
-    const holder = this.#holder(inode, owner, waiter);
+    const holder = this.#holders.of(inode, owner, waiter);
     holder.through.add(fileHandle);
-    return this.#step(holder, () => this.#acquire(inode, holder, wanted, waits, waiter));
+    return this.#holders.step(holder, () => this.#acquire(inode, holder, wanted, waits, waiter));
   }
 
   /**
@@ -179,7 +138,7 @@ export class Locks {
     end: bigint,
     waiter: Pick<Waiter, 'signal'>,
   ): Promise<Errno> {
-    const holder = this.#find(inode, owner);
+    const holder = this.#holders.find(inode, owner);
     if (holder === undefined) return 0;
     await unlessInterrupted(this.#release(inode, holder, start, end), waiter);
     return 0;
@@ -187,14 +146,12 @@ export class Locks {
 
   /** Whether the owner has locked anything of a file. */
   has(inode: Inode, owner: LockOwner): boolean {
-    return this.#find(inode, owner) !== undefined;
+    return this.#holders.find(inode, owner) !== undefined;
   }
 
   /** An open file has ended: locks that were asked for through it alone are given up, whoever has them. */
   released(inode: Inode, fileHandle: bigint): void {
-    const holders = this.#files.get(inode.handleKey)?.holders;
-    if (holders === undefined) return;
-    for (const holder of [...holders.values()]) {
+    for (const holder of this.#holders.inFile(inode)) {
       if (!holder.through.delete(fileHandle) || holder.through.size > 0) continue;
       void this.#release(inode, holder, 0n, LOCK_END_MAX);
     }
@@ -206,11 +163,9 @@ export class Locks {
    */
   restored(session: Session): void {
     if (!this.isShared) return;
-    for (const { handle, holders } of this.#files.values()) {
-      for (const holder of [...holders.values()]) {
-        this.#reclaim(session, handle, holder);
-        this.#forgetUnused(holder);
-      }
+    for (const holder of this.#holders.all()) {
+      this.#reclaim(session, holder);
+      this.#holders.forgetUnused(holder);
     }
     // Those that are waiting for the session would otherwise wait for the server's grace to end.
     if (session.canLock) ignoreFailure(session.call(LOCK_CALLS, 'RECLAIM_DONE', undefined));
@@ -219,8 +174,7 @@ export class Locks {
 
   /** Waits until what was given up is given up at the server too, as far as it can be reached. */
   async finish(): Promise<void> {
-    const holders = [...this.#files.values()].flatMap((file) => [...file.holders.values()]);
-    await Promise.all(holders.map((holder) => holder.turn));
+    await Promise.all(this.#holders.all().map((holder) => holder.turn));
   }
 
   async #acquire(
@@ -252,7 +206,7 @@ export class Locks {
     try {
       for (;;) {
         const args = lockArgs(inode.handle, holder, wanted, { wait: waits, cookie });
-        const outcome = await this.#inTurn(holder, () => this.#ask(holder, args, waiting, waiter));
+        const outcome = await inTurn(holder, () => this.#ask(holder, args, waiting, waiter));
         if (typeof outcome === 'object') return outcome.errno;
         if (outcome === LOCK_STAT.GRACE) {
           await pause(waiter);
@@ -295,7 +249,7 @@ export class Locks {
     } catch (error) {
       // It may have been granted all the same.
       holder.isUncertain = true;
-      void this.#step(holder, () => this.#inTurn(holder, () => this.#makeCertain(holder)));
+      void this.#holders.step(holder, () => inTurn(holder, () => this.#makeCertain(holder)));
       throw error;
     }
     if (reply === undefined) return { errno: ENOLCK };
@@ -334,7 +288,7 @@ export class Locks {
       if (waiting.isGranted) return;
       // From now on nobody listens to its being granted.
       this.#waiting.delete(args.cookie);
-      await this.#inTurn(holder, () => this.#withdraw(holder, args.cookie));
+      await inTurn(holder, () => this.#withdraw(holder, args.cookie));
       throw error;
     }
   }
@@ -376,8 +330,8 @@ export class Locks {
   }
 
   #release(inode: Inode, holder: Holder, start: bigint, end: bigint): Promise<void> {
-    return this.#step(holder, () =>
-      this.#inTurn(holder, async () => {
+    return this.#holders.step(holder, () =>
+      inTurn(holder, async () => {
         if (holder.isLost) {
           holder.isLost = false;
           return;
@@ -396,7 +350,8 @@ export class Locks {
     );
   }
 
-  #reclaim(session: Session, handle: Uint8Array, holder: Holder): void {
+  #reclaim(session: Session, holder: Holder): void {
+    const { handle } = holder.file;
     if (holder.isUncertain && session.canLock) {
       holder.isUncertain = false;
       for (const { type, start, end } of holder.ranges.pieces(0n, LOCK_END_MAX)) {
@@ -429,64 +384,9 @@ export class Locks {
     holder.isLost = true;
     holder.ranges.set(undefined, 0n, LOCK_END_MAX, 0);
     holder.isUncertain = true;
-    void this.#step(holder, () => this.#inTurn(holder, () => this.#makeCertain(holder)));
+    void this.#holders.step(holder, () => inTurn(holder, () => this.#makeCertain(holder)));
     this.#options.onWarning(`a lock of process ${range.pid} is lost: ${why}`, undefined);
   }
-
-  #find(inode: Inode, owner: LockOwner): Holder | undefined {
-    return this.#files.get(inode.handleKey)?.holders.get(keyOf(owner));
-  }
-
-  #holder(inode: Inode, owner: LockOwner, { credential }: Waiter): Holder {
-    const key = inode.handleKey;
-    const file = this.#files.get(key) ?? { key, handle: inode.handle, holders: new Map<string, Holder>() };
-    this.#files.set(key, file);
-    let holder = file.holders.get(keyOf(owner));
-    if (holder === undefined) {
-      holder = {
-        owner,
-        file,
-        ranges: new LockRanges(),
-        through: new Set(),
-        turn: Promise.resolve(),
-        steps: 0,
-        isLost: false,
-        isUncertain: false,
-        credential,
-      };
-      file.holders.set(keyOf(owner), holder);
-    }
-    holder.credential = credential;
-    return holder;
-  }
-
-  /** Keeps the holder known until the step has ended, and then only if there is something to know. */
-  async #step<T>(holder: Holder, step: () => Promise<T>): Promise<T> {
-    holder.steps += 1;
-    try {
-      return await step();
-    } finally {
-      holder.steps -= 1;
-      this.#forgetUnused(holder);
-    }
-  }
-
-  #forgetUnused(holder: Holder): void {
-    const { file, owner, ranges, steps, isLost, isUncertain } = holder;
-    if (steps > 0 || ranges.size > 0 || isLost || isUncertain) return;
-    if (file.holders.get(keyOf(owner)) === holder) file.holders.delete(keyOf(owner));
-    if (file.holders.size === 0 && this.#files.get(file.key) === file) this.#files.delete(file.key);
-  }
-
-  #inTurn<T>(holder: Holder, step: () => Promise<T>): Promise<T> {
-    const result = holder.turn.then(step);
-    holder.turn = result.catch(() => undefined);
-    return result;
-  }
-}
-
-function keyOf({ kind, id }: LockOwner): string {
-  return `${kind} ${id}`;
 }
 
 function take(holder: Holder, { type, start, end, pid }: LockWanted): void {

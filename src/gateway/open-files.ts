@@ -1,7 +1,6 @@
-/** Open files: which data path each inode takes, from the first open to the last close. */
+/** Open files, from the first open of an inode to its last close. */
 import { constants } from 'node:fs';
 import type { ServerLink } from '../client/link.ts';
-import { NFSSTAT3 } from '../nfs3/status.ts';
 import { AttributeSetting } from './attribute-changes.ts';
 import type { AttributeTimes } from './attribute-times.ts';
 import type { Caller } from './callers.ts';
@@ -13,19 +12,11 @@ import { GrantedFiles } from './granted-files.ts';
 import type { Inode, InodeTable } from './inodes.ts';
 import { unlessInterrupted } from './interruption.ts';
 import type { Knowledge } from './knowledge.ts';
-import { SENT_BACK_MAX } from './limits.ts';
 import { MadeFile, MadeFiles, type Asker } from './made-files.ts';
 import { MappedFiles } from './mapped-files.ts';
-import { changesFile, type OpenFile } from './open-file.ts';
-import {
-  countsByDataPath,
-  dataPathOf,
-  heldIn,
-  type DataPath,
-  type HeldFile,
-  type OpenInode,
-} from './open-inode.ts';
-import { OpenRights } from './open-rights.ts';
+import type { OpenFile } from './open-file.ts';
+import { countsByDataPath, dataPathOf, heldIn, type DataPath, type OpenInode } from './open-inode.ts';
+import { Openings, type Opening, type OpeningOptions } from './openings.ts';
 import type {
   Answer,
   AttributeChanges,
@@ -43,17 +34,12 @@ const EIO = 5;
 const EBADF = 9;
 const ESTALE = 116;
 const O_ACCMODE = 0o3;
-const WRITTEN_BY_WIRE = 'it was opened for writing: what is written goes by wire, and so does what is read';
 
-export interface OpenFilesOptions {
+export interface OpenFilesOptions extends OpeningOptions {
   /** Bytes of one READ, 4 KiB to 1 MiB. */
   readonly rsizeBytes: number;
   /** Bytes of one WRITE, 4 KiB to 1 MiB. */
   readonly wsizeBytes: number;
-  /** The highest data path allowed. */
-  readonly dataPath: DataPath;
-  /** Whether every open asks the server for the file's attributes; false is nfs(5) nocto. */
-  readonly closeToOpen: boolean;
   readonly attributeTimes: AttributeTimes;
   /** What programs see when a soft mount gives up; default EIO. */
   readonly timedOutErrno?: Errno | undefined;
@@ -67,27 +53,22 @@ export class OpenFiles {
   readonly opens = countsByDataPath();
   readonly reads: FileReads;
   readonly writes: FileWrites;
-  readonly #link: ServerLink;
   readonly #inodes: InodeTable;
   readonly #knowledge: Knowledge;
-  readonly #options: OpenFilesOptions;
   readonly #files = new Map<bigint, OpenFile>();
   readonly #granted: GrantedFiles;
   readonly #mapped: MappedFiles;
   readonly #attributes: AttributeSetting;
-  readonly #rights: OpenRights;
+  readonly #openings: Openings;
   readonly #made: MadeFiles;
   readonly #space: FileSpace;
   readonly #closedListeners: ((inode: Inode) => void)[] = [];
   #nextFileHandle = 1n;
 
   constructor(link: ServerLink, inodes: InodeTable, knowledge: Knowledge, options: OpenFilesOptions) {
-    this.#link = link;
     this.#inodes = inodes;
     this.#knowledge = knowledge;
-    this.#options = options;
     const noPassthrough = options.dataPath === 'passthrough' ? undefined : 'the mount has datapath=mapped';
-    this.#rights = new OpenRights(knowledge);
     this.#mapped = new MappedFiles(link, knowledge);
     this.#granted = new GrantedFiles(link, knowledge, noPassthrough, options.onWarning);
     const { attributeTimes, timedOutErrno } = options;
@@ -102,6 +83,19 @@ export class OpenFiles {
     this.reads = new FileReads(link, knowledge, options.rsizeBytes);
     this.#space = new FileSpace(link, knowledge);
     this.writes = new FileWrites(link, inodes, knowledge, options, (inode) => this.#filesOf(inode));
+    this.#openings = new Openings(
+      {
+        link,
+        inodes,
+        knowledge,
+        granted: this.#granted,
+        mapped: this.#mapped,
+        attributes: this.#attributes,
+        reads: this.reads,
+        writes: this.writes,
+      },
+      options,
+    );
     inodes.onDropped((inode) => {
       this.#granted.drop(inode);
     });
@@ -127,7 +121,7 @@ export class OpenFiles {
       await unlessInterrupted(this.#made.end(inode), caller);
       // The kernel found it before its successor was made: it has to look again.
       if (inode.open === undefined && this.#inodes.isRetired(inode)) return ESTALE;
-      return this.#open(inode, flags, caller, false);
+      return this.#open({ inode, flags, caller, isCreated: false });
     });
   }
 
@@ -139,7 +133,7 @@ export class OpenFiles {
   openCreated(inode: Inode, flags: number, caller: Caller, asker: Asker): Promise<Outcome<Opened>> {
     return inode.inTurn(async () => {
       await this.#made.end(inode);
-      const opened = await this.#open(inode, flags, caller, true);
+      const opened = await this.#open({ inode, flags, caller, isCreated: true });
       // Only the close of a file that can be written waits for what is kept.
       const isWritten = (flags & O_ACCMODE) !== constants.O_RDONLY;
       if (isWritten && inode.open?.files === 1) inode.open.made = new MadeFile(asker, caller);
@@ -147,158 +141,14 @@ export class OpenFiles {
     });
   }
 
-  /** @param isCreated the caller has made the file */
-  async #open(inode: Inode, flags: number, caller: Caller, isCreated: boolean): Promise<Outcome<Opened>> {
-    const changes = changesFile(flags);
-    const serves = (held: HeldFile): boolean => !changes || held.passesWrites;
-    if (inode.open === undefined) {
-      const kept = this.#granted.take(inode);
-      if (kept !== undefined && serves(kept)) inode.open = openOf(kept);
-      else if (kept !== undefined) this.#granted.giveBack(kept);
-    }
-    const held = heldIn(inode.open);
-    if (held !== undefined && serves(held)) {
-      // The file itself says whether what we know still holds.
-      this.#knowledge.look(inode);
-      return this.#addHeld(inode, flags, caller, isCreated, this.#whyGone(inode));
-    }
-
-    let why = inode.open?.why;
-    const mayServe = !changes || this.#granted.canPassWrites;
-    if (why === undefined && mayServe && this.#options.dataPath !== 'wire') {
-      const granted = await this.#granted.obtain(inode, flags, caller);
-      if (typeof granted === 'object' && serves(granted)) {
-        inode.open = openOf(granted);
-        return this.#addHeld(inode, flags, caller, isCreated, this.#whyGone(inode));
-      }
-      if (typeof granted === 'object') this.#granted.giveBack(granted);
-      else if (typeof granted === 'number' && !isCreated) return granted;
-      else if (typeof granted === 'string') why = granted;
-    }
-    return changes
-      ? this.#openToChange(inode, flags, caller, isCreated)
-      : this.#openToRead(inode, flags, caller, isCreated, why ?? 'the mount has datapath=wire');
-  }
-
-  /** Opens for reading without the file itself. */
-  async #openToRead(
-    inode: Inode,
-    flags: number,
-    caller: Caller,
-    isCreated: boolean,
-    why: string,
-  ): Promise<Outcome<Opened>> {
-    const refused = isCreated ? undefined : await this.#refuse(inode, flags, caller);
-    if (refused !== undefined) return refused;
-    inode.open ??= this.#openWithout(inode, why);
-    return this.#add(inode, flags, caller);
-  }
-
-  /**
-   * Opens for writing, by wire. What is open by passthrough stays so as long as it is open, since the kernel mixes no kinds
-   * of opens: ESTALE makes it look the name up again, and it finds a new inode of the same file.
-   *
-   * ESTALE as well has the kernel learn the size of a file to append to where others have changed it: it appends where it
-   * believes the end to be.
-   */
-  async #openToChange(
-    inode: Inode,
-    flags: number,
-    caller: Caller,
-    isCreated: boolean,
-  ): Promise<Outcome<Opened>> {
-    const refused = isCreated ? undefined : await this.#refuse(inode, flags, caller);
-    if (refused !== undefined) return refused;
-    if (!isCreated && (flags & constants.O_APPEND) !== 0 && isSentBack(inode, caller.pid)) return ESTALE;
-    const known = inode.open;
-    if (known?.held?.backingId !== undefined) {
-      this.#inodes.retire(inode);
-      return ESTALE;
-    }
-    const open = known ?? {
-      files: 0,
-      writers: 0,
-      held: undefined,
-      pages: undefined,
-      why: WRITTEN_BY_WIRE,
-    };
-    inode.open = open;
-    open.why = WRITTEN_BY_WIRE;
-    open.writer ??= this.writes.writerFor(inode);
-    this.reads.lastWireReason = WRITTEN_BY_WIRE;
+  async #open(opening: Opening): Promise<Outcome<Opened>> {
+    const { inode, flags, caller } = opening;
     try {
-      return (await this.#cut(inode, flags, caller, isCreated)) ?? this.#add(inode, flags, caller);
+      return (await this.#openings.prepare(opening)) ?? this.#add(inode, flags, caller);
     } finally {
-      // What an earlier open has written may still be on its way.
-      if (open.files === 0) this.#closeWhenWritten(inode, open);
-    }
-  }
-
-  /** O_TRUNC. */
-  async #cut(
-    inode: Inode,
-    flags: number,
-    caller: Caller,
-    isCreated: boolean,
-  ): Promise<Exclude<Errno, 0> | undefined> {
-    const isCut = (flags & constants.O_TRUNC) !== 0;
-    if (!isCut || (isCreated && inode.attributes.size === 0n)) return undefined;
-    const errno = await this.#attributes.change(inode, { size: 0n }, caller);
-    return errno === 0 ? undefined : errno;
-  }
-
-  /** Why a caller may not open a file, as the server says. */
-  async #refuse(inode: Inode, flags: number, caller: Caller): Promise<Errno | undefined> {
-    const ask = this.#options.closeToOpen;
-    const refused = await this.#rights.refuse(inode, flags, caller, ask);
-    return (ask ? this.#whyGone(inode) : undefined) ?? refused;
-  }
-
-  /**
-   * ESTALE for a file without any name, which somebody else has open: the name the kernel remembers may be another file's by
-   * now, and ESTALE makes it look again. What was removed here it can only mean itself, by way of a descriptor (/proc/PID/fd).
-   */
-  #whyGone(inode: Inode): Errno | undefined {
-    if (inode.attributes.nlink > 0 || inode.isRemoved) return undefined;
-    return this.#knowledge.failed(inode, NFSSTAT3.NFS3ERR_STALE);
-  }
-
-  /** Without the file itself: its pages in shared memory, else the wire. */
-  #openWithout(inode: Inode, why: string): OpenInode {
-    if (this.#options.dataPath !== 'wire' && this.#link.session.canMap) {
-      const pages = this.#mapped.of(inode);
-      return {
-        files: 0,
-        writers: 0,
-        held: undefined,
-        pages,
-        why: `the server shares its pages in memory: ${why}`,
-      };
-    }
-    this.reads.lastWireReason = why;
-    return { files: 0, writers: 0, held: undefined, pages: undefined, why };
-  }
-
-  /** One more open of a granted file, for whoever may; nobody keeps it open in vain. */
-  async #addHeld(
-    inode: Inode,
-    flags: number,
-    caller: Caller,
-    isCreated: boolean,
-    stale?: Errno,
-  ): Promise<Outcome<Opened>> {
-    const refuse = async (): Promise<Errno | undefined> =>
-      // Of what has no name any more the server knows nothing.
-      isCreated || inode.isRemoved ? undefined : this.#rights.refuseHeld(inode, flags, caller);
-    try {
-      return (
-        stale ??
-        (await refuse()) ??
-        (await this.#cut(inode, flags, caller, isCreated)) ??
-        this.#add(inode, flags, caller)
-      );
-    } finally {
-      if (inode.open?.files === 0) this.#closeInode(inode);
+      // Refused: nobody keeps it open in vain; but what an earlier open has written may still be on its way.
+      const { open } = inode;
+      if (open?.files === 0) this.#closeWhenWritten(inode, open);
     }
   }
 
@@ -555,19 +405,4 @@ export class OpenFiles {
     }
     this.#files.clear();
   }
-}
-
-/** A granted file that nobody has open yet. */
-function openOf(held: HeldFile): OpenInode {
-  return { files: 0, writers: 0, held, pages: undefined, why: held.why };
-}
-
-/** Whether an open to append is to be answered ESTALE, so that the kernel is given the size first. */
-function isSentBack(inode: Inode, pid: number): boolean {
-  // Programs would see it the second time. Of whom nobody knows who it is, nobody knows that either.
-  if (inode.sentBack?.delete(pid) === true || !inode.isSizeOld || pid === 0) return false;
-  inode.sentBack ??= new Set();
-  if (inode.sentBack.size >= SENT_BACK_MAX) inode.sentBack.clear();
-  inode.sentBack.add(pid);
-  return true;
 }

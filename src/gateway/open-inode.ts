@@ -51,6 +51,11 @@ export function dataPathOf({ held, pages, writer }: OpenInode): DataPath {
   return held.backingId === undefined ? 'mapped' : 'passthrough';
 }
 
+/** How an inode is open that no file has opened yet; without a granted file and shared pages, by wire. */
+export function openAs(why: string, held?: HeldFile, pages?: FilePages): OpenInode {
+  return { files: 0, writers: 0, held, pages, why };
+}
+
 /**
  * The file itself, where its bytes are read and written by the kernel or read out of a granted descriptor: what it says
  * about itself is what is true.

@@ -15,6 +15,9 @@ import { GROUP, USER, mountReadOnlyTree } from './tree.ts';
 const PROBE = fileURLToPath(new URL('./probe.mjs', import.meta.url));
 const SQLITE_PROBE = fileURLToPath(new URL('./sqlite-probe.mjs', import.meta.url));
 
+/** All of them are there until the last program has run, two minutes on a machine that has other work. */
+const MOUNTS_LIMIT_MS = 300_000;
+
 const has = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
 const hasGit = has('git');
 
@@ -122,7 +125,13 @@ export async function readOperationsSuite(t: Test, backends: readonly Backend[])
     const options = `ro,${backend.options}`;
     mounts.push({
       backend,
-      mount: await startMount(t, { source: backend.source(server), point, table: server.table, options }),
+      mount: await startMount(t, {
+        source: backend.source(server),
+        point,
+        table: server.table,
+        options,
+        limitMs: MOUNTS_LIMIT_MS,
+      }),
     });
   }
 
