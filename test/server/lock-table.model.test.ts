@@ -3,12 +3,13 @@ import fc from 'fast-check';
 import t from 'tap';
 import { LOCK_KIND, LOCK_TYPE, type lock_kind, type lock_type } from '../../src/fgdp/locks.ts';
 import { LockTable, type LockPlace, type LockRequest } from '../../src/server/lock-table.ts';
+import { FULL_SIZE } from '../trees/size.ts';
 
 const BYTES = 12;
 const FILES = ['f', 'g'];
 const CLIENTS = ['a', 'b', 'c'];
 const OWNERS = [1n, 2n];
-const RUNS = 600;
+const RUNS = FULL_SIZE ? 2_000 : 200;
 
 interface ModelWait {
   readonly request: LockRequest;
